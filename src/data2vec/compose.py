@@ -1,0 +1,78 @@
+"""From command-line words to a checked configuration: Hydra's groups in `config/run/`, then the schema."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data2vec.config import (
+    UPDATE_KEYS,
+    RunConfig,
+    known_keys,
+    load,
+    nearest,
+    scale_updates,
+    validate,
+)
+from data2vec.errors import UserError
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "config" / "run"
+GROUPS = ("modality", "method", "model", "data", "recipe", "preset")
+
+
+def split_overrides(words: list[str]) -> dict[str, str]:
+    """`key=value` words as a dictionary; a word without `=` is a mistake."""
+    pairs = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"'{word}' is not of the form key=value")
+        pairs[key.lstrip("+")] = value
+    return pairs
+
+
+def compose(overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> RunConfig:
+    """Compose groups and overrides, scale updates by `budget`, and check."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    words = []
+    if overrides.get("variant") == "released":  # every quirk of the released code at once (docs/method.md)
+        words.append("preset=released")
+    for key, value in overrides.items():
+        if key in GROUPS:
+            _check_group(key, value, config_dir)
+            words.append(f"{key}={value}")
+        elif key not in known_keys():
+            raise UserError(f"unknown configuration key '{key}'{nearest(key, [*known_keys(), *GROUPS])}")
+        else:
+            words.append(f"++{key}={value}")
+    try:
+        with initialize_config_dir(str(config_dir), version_base=None):
+            values: Any = OmegaConf.to_container(hydra_compose("config", words), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"configuration: {str(error).splitlines()[0]}") from None
+    scale_updates(values, values.get("budget", 1.0))
+    return validate(values)
+
+
+def _check_group(group: str, name: str, config_dir: Path) -> None:
+    options = sorted(p.stem for p in (config_dir / group).glob("*.yaml"))
+    if name not in options:
+        raise UserError(f"unknown {group} '{name}'{nearest(name, options)} Allowed: {', '.join(options)}")
+
+
+def amend(path: Path, overrides: dict[str, str]) -> RunConfig:
+    """A saved run's configuration with some keys changed; changed numbers of updates are scaled by its budget."""
+    values = load(path).model_dump(mode="json")
+    for key, text in overrides.items():
+        if key not in known_keys():
+            raise UserError(f"unknown configuration key '{key}'{nearest(key, known_keys())}")
+        section, _, name = key.rpartition(".")
+        (values[section] if section else values)[name] = yaml.safe_load(text)
+    changed = tuple(key for key in UPDATE_KEYS if key in overrides)
+    scale_updates(values, values.get("budget", 1.0), changed)
+    return validate(values)

@@ -1,0 +1,379 @@
+"""The configuration of one run: the typed schema behind `config/run/` and the command line.
+
+Hydra composes the groups and overrides; this schema checks the result, names unknown keys with their nearest
+match and says what is allowed. Updates are scaled by `budget` once, when a run is configured; the resolved
+configuration is written into the run's folder and handed on by path.
+"""
+
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data2vec.errors import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+TargetNorm = Literal["batch", "instance", "layer"]
+
+
+class Section(BaseModel):
+    """A part of the configuration; keys that it does not name are errors."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class DataConfig(Section):
+    """Which data set."""
+
+    name: str = Field("imagenet", description="data set, one of `python -m data2vec prepare --help`")
+    path: str | None = Field(None, description="folder with your own or licensed data")
+
+
+class VisionConfig(Section):
+    """Images: geometry and augmentation."""
+
+    image_size: Positive = Field(224, description="pixels on a side after cropping")
+    patch_size: Positive = Field(16, description="pixels on a side of a patch")
+    channels: Positive = Field(3, description="colour channels")
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="per channel, of [0, 1] pixels")
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="per channel, of [0, 1] pixels")
+    crop_scale: tuple[Share, Share] = Field((0.2, 1.0), description="area share of random resized crops")
+    horizontal_flip: bool = Field(True, description="flip half of the images")
+    color_jitter: NonNegative = Field(0.0, description="strength of brightness, contrast, saturation jitter")
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.image_size // self.patch_size
+
+
+class ModelConfig(Section):
+    """Size and layout of the encoder."""
+
+    name: str = Field("base", description="label of the size, shown in tables")
+    dim: Positive = Field(768, description="width")
+    heads: Positive = Field(12, description="attention heads")
+    depth: Positive = Field(12, description="blocks of the trunk, whose features can be targets")
+    prenet_depth: Count = Field(0, description="further blocks in front, in 2.0's context encoder")
+    mlp_ratio: float = Field(4.0, gt=0, description="hidden width of the feed-forward part / width")
+    norm: Literal["post", "pre", "pre_released"] = Field("post", description="placement of layer norms")
+    norm_eps: float = Field(1e-5, gt=0, description="epsilon of the blocks' layer norms")
+    final_norm: bool = Field(False, description="layer norm after the last block")
+    qkv_bias: Literal["full", "no_key"] = Field("full", description="bias of query, key, value")
+    layer_scale: NonNegative | None = Field(None, description="initial layer scale, null = none")
+    relative_positions: Literal["none", "shared", "per_block"] = Field(
+        "none", description="learned relative position bias (1.0 vision)"
+    )
+    absolute_positions: Literal["none", "learned", "sincos"] = Field("none", description="added to the tokens")
+    alibi: Literal["none", "1d", "manhattan", "euclidean"] = Field(
+        "none", description="distance bias of the scores with a learned scale (2.0)"
+    )
+    alibi_scale_per_head: bool = Field(True, description="one learned scale per head instead of one for all")
+    extra_tokens: Count = Field(0, description="learned tokens in front of the sequence")
+    init: Literal["bert", "beit"] = Field("bert", description="initialisation rule (algorithms.md 1.8, 6.2)")
+    dropout: Share = Field(0.0, description="after the attention projection")
+    attention_dropout: Share = Field(0.0, description="of the attention weights")
+    activation_dropout: Share = Field(0.0, description="inside the feed-forward part")
+    post_mlp_dropout: Share = Field(0.0, description="after the feed-forward part")
+    input_dropout: Share = Field(0.0, description="of the tokens entering the trunk")
+    drop_path: Share = Field(0.0, description="stochastic depth of the last block, linear from 0")
+    layer_drop: Share = Field(0.0, description="probability of skipping a block in training")
+
+
+class MaskConfig(Section):
+    """What the student does not see."""
+
+    sampler: Literal["inverse_block", "block", "random", "beit_block"] = Field(
+        "inverse_block", description="mask sampler"
+    )
+    ratio: Share = Field(0.8, description="share of positions hidden")
+    length: Positive = Field(3, description="side of a block, in patches")
+    adjust: NonNegative = Field(0.07, description="added to the ratio before the exact-count step")
+    clones: Positive = Field(16, description="masked views per sample (2.0)")
+    num_patches: Positive | None = Field(None, description="beit_block: patches hidden at most, null = by ratio")
+    min_block: Positive = Field(16, description="beit_block: smallest block, in patches")
+    max_block: Positive | None = Field(None, description="beit_block: largest block, null = num_patches")
+    expand_adjacent: bool = Field(False, description="complete masks next to existing blocks")
+    non_overlapping: bool = Field(False, description="take blocks from a coarse grid")
+
+
+class TargetConfig(Section):
+    """What the student predicts."""
+
+    top_k: Positive = Field(10, description="last blocks of the trunk whose features are averaged")
+    layers: list[Count] | None = Field(None, description="averaged blocks by index, instead of top_k")
+    feature: Literal["attention", "ffn", "ffn_residual", "end"] = Field(
+        "ffn", description="which tensor of a teacher block"
+    )
+    norm_layer: list[TargetNorm] = Field(["instance"], description="normalisations of each block's feature")
+    norm_average: list[TargetNorm] = Field(["layer"], description="normalisations after averaging")
+
+
+class TeacherConfig(Section):
+    """The moving average of the student."""
+
+    start: Share = Field(0.9998, description="decay at the first update")
+    end: Share = Field(0.99999, description="decay after annealing")
+    anneal_updates: Count = Field(100_000, description="updates of linear annealing (scaled by budget)")
+    scope: Literal["encoder", "context", "trunk"] = Field("encoder", description="which stages it owns")
+    copied: list[str] = Field([], description="patterns of parameters copied instead of averaged")
+
+
+class DecoderConfig(Section):
+    """2.0's convolutional decoder."""
+
+    dim: Positive = Field(768, description="width")
+    layers: Positive = Field(6, description="convolutions")
+    kernel: Positive = Field(3, description="kernel size")
+    groups: Positive = Field(16, description="groups of the convolutions")
+    residual: bool = Field(True, description="add the input of a layer where widths agree")
+    projection_layers: Positive = Field(1, description="linear layers at the end")
+    input_dropout: Share = Field(0.0, description="of the encoder's output")
+    noise_std: NonNegative = Field(0.01, description="of the noise at hidden positions")
+    positions_masked: bool = Field(False, description="add fixed positions to the noise at hidden positions")
+    positions_all: bool = Field(False, description="add fixed positions to the whole decoder input")
+
+
+class LossConfig(Section):
+    """How prediction and target are compared."""
+
+    beta: NonNegative = Field(0.0, description="0 = squared error, else smooth L1 with this beta")
+    scale: Literal["inv_sqrt_dim", "mean"] | float = Field(
+        "inv_sqrt_dim", description="factor of the summed loss: 1/sqrt(D), 1/D or a number"
+    )
+    d2v: NonNegative = Field(1.0, description="weight of the regression at hidden positions")
+    cls: NonNegative = Field(0.0, description="weight of the class-token loss (2.0)")
+    cls_rows: Positive | None = Field(
+        256, description="views per GPU that the class weight was published for; null = as released (P-I1)"
+    )
+    reconstruction: NonNegative = Field(0.0, description="weight of the reconstruction of the input (2.0)")
+
+
+class OptimConfig(Section):
+    """Optimiser and schedule."""
+
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    min_lr: NonNegative = Field(0.0, description="floor of the schedule")
+    schedule: Literal["cosine", "tri_stage", "polynomial", "beit_cosine", "mae_cosine", "constant"] = Field(
+        "cosine", description="learning-rate schedule"
+    )
+    warmup_updates: Count = Field(50_040, description="updates of linear warm-up (scaled by budget)")
+    phases: tuple[Share, Share, Share] = Field((0.03, 0.9, 0.07), description="tri_stage: warm-up, hold, decay")
+    betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
+    eps: float = Field(1e-8, gt=0, description="Adam's, outside the bias correction (P-7)")
+    weight_decay: NonNegative = Field(0.05, description="decoupled")
+    weight_decay_on: Literal["all", "matrices"] = Field(
+        "matrices", description="all = as released (P-1); matrices = none on biases, norms and 1-D tensors"
+    )
+    clip_norm: NonNegative = Field(4.0, description="gradient norm limit, 0 = off")
+
+
+class TrainConfig(Section):
+    """Length, batch and machine."""
+
+    updates: Positive = Field(375_300, description="optimiser updates (scaled by budget)")
+    batch_size: Positive = Field(256, description="samples per update over all devices")
+    micro_batch: Positive | None = Field(None, description="samples per forward pass, null = as many as batch_size")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto = bf16 where it is fast")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda if there is one")
+    threads: Count = Field(0, description="CPU threads, 0 = torch's default")
+    workers: Count = Field(2, description="loader processes")
+    log_every: Positive = Field(100, description="updates between log lines")
+    checkpoint_seconds: Positive = Field(300, description="seconds between saved training states")
+    max_bad_steps: Positive = Field(20, description="non-finite updates in a row that stop the run")
+    variance_floor: tuple[NonNegative, NonNegative] = Field(
+        (0.0, 0.0), description="stop when target_var, pred_var fall below after 5,000 updates; 0 = off"
+    )
+
+
+class ProbeConfig(Section):
+    """Evaluation of frozen features."""
+
+    features: Literal["encoder", "random", "pixels"] = Field("encoder", description="what is probed")
+    pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
+    train_limit: Positive | None = Field(10_000, description="training samples used, stratified; null = all")
+    regularisation: list[float] = Field([0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data")
+    neighbours: Positive = Field(20, description="k of k-NN")
+    batch_size: Positive = Field(256, description="samples per forward pass")
+
+
+class FinetuneConfig(Section):
+    """End-to-end fine-tuning for classification."""
+
+    init: Literal["pretrained", "scratch"] = Field("pretrained", description="where the encoder starts")
+    pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
+    head_norm: bool = Field(True, description="layer norm between pooling and classifier")
+    updates: Positive = Field(125_100, description="optimiser updates (scaled by budget)")
+    batch_size: Positive = Field(512, description="samples per update")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    min_lr: NonNegative = Field(1e-6, description="floor of the schedule")
+    warmup_updates: Count = Field(16_000, description="updates of linear warm-up (scaled by budget)")
+    weight_decay: NonNegative = Field(0.05, description="decoupled")
+    betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
+    clip_norm: NonNegative = Field(0.0, description="gradient norm limit, 0 = off")
+    layer_decay: float = Field(0.65, gt=0, le=1, description="factor of the learning rate per block")
+    layer_decay_rule: Literal["data2vec2", "beit", "mae"] = Field("data2vec2", description="what gets which factor")
+    drop_path: Share = Field(0.1, description="stochastic depth of the last block")
+    label_smoothing: Share = Field(0.1, description="of the targets")
+    mixup: NonNegative = Field(0.7, description="alpha, 0 = off")
+    cutmix: NonNegative = Field(1.0, description="alpha, 0 = off")
+    mix_prob: Share = Field(0.9, description="share of batches that are mixed")
+    randaugment: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's auto-augment string, null = off")
+    random_erasing: Share = Field(0.25, description="probability")
+    crop_scale: tuple[Share, Share] = Field((0.08, 1.0), description="area share of random resized crops")
+    train_limit: Positive | None = Field(None, description="labelled samples used, stratified; null = all")
+    eval_every: Positive | None = Field(None, description="updates between evaluations, null = ten times a run")
+
+
+class RunConfig(Section):
+    """Everything that defines one run."""
+
+    modality: Literal["vision"] = Field("vision", description="kind of input")
+    method: Literal["data2vec", "data2vec2"] = Field("data2vec2", description="learning method")
+    seed: Count = Field(1, description="of every random draw")
+    budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
+    scale: str = Field("custom", description="label: embedded, mini, paper")
+    experiment: str = Field("main", description="label of the experiment that the run belongs to")
+    variant: str = Field("", description="label of the point within the experiment")
+    data_dir: str = Field("results/data", description="folder of prepared data")
+    data: DataConfig = DataConfig()
+    vision: VisionConfig = VisionConfig()
+    model: ModelConfig = ModelConfig()
+    mask: MaskConfig = MaskConfig()
+    target: TargetConfig = TargetConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    probe: ProbeConfig = ProbeConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        checks = [
+            (self.model.dim % self.model.heads == 0, "model.dim", self.model.dim, f"a multiple of model.heads = {self.model.heads}"),
+            (
+                self.vision.image_size % self.vision.patch_size == 0,
+                "vision.image_size",
+                self.vision.image_size,
+                f"a multiple of vision.patch_size = {self.vision.patch_size}",
+            ),
+            (
+                self.target.layers is not None or self.target.top_k <= self.model.depth,
+                "target.top_k",
+                self.target.top_k,
+                f"1 to model.depth = {self.model.depth}",
+            ),
+            (
+                all(i < self.model.depth for i in self.target.layers or []),
+                "target.layers",
+                self.target.layers,
+                f"block numbers from 0 to {self.model.depth - 1}",
+            ),
+            (
+                self.train.micro_batch is None or self.train.batch_size % self.train.micro_batch == 0,
+                "train.micro_batch",
+                self.train.micro_batch,
+                f"a divisor of train.batch_size = {self.train.batch_size}",
+            ),
+            (
+                self.model.absolute_positions != "sincos" or self.model.dim % 4 == 0,
+                "model.dim",
+                self.model.dim,
+                "a multiple of 4 for sine-cosine positions",
+            ),
+            (
+                self.method != "data2vec2" or self.decoder.dim % self.decoder.groups == 0,
+                "decoder.dim",
+                self.decoder.dim,
+                f"a multiple of decoder.groups = {self.decoder.groups}",
+            ),
+        ]
+        for holds, key, value, allowed in checks:
+            if not holds:
+                raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")
+        return self
+
+
+UPDATE_KEYS = (
+    "train.updates",
+    "optim.warmup_updates",
+    "teacher.anneal_updates",
+    "finetune.updates",
+    "finetune.warmup_updates",
+    "finetune.eval_every",
+)
+
+
+def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """All dotted keys of the schema, sections included."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += known_keys(field.annotation, prefix + name + ".")
+    return keys
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """`, did you mean X?` for the nearest of `words`, or nothing."""
+    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f", did you mean '{match[0]}'?" if match else ""
+
+
+def validate(values: dict[str, Any]) -> RunConfig:
+    """Check composed values. Raises UserError naming the key, the value and what is allowed."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first problem of a validation error."""
+    first = error.errors()[0]
+    parts = [str(p) for p in first["loc"]]
+    known = known_keys()
+    key = ".".join(parts)
+    while key and key not in known and first["type"] != "extra_forbidden":  # union branches are no keys
+        key = key.rpartition(".")[0]
+    if first["type"] == "extra_forbidden":
+        return f"unknown configuration key '{key}'{nearest(key, known)}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    allowed = first["msg"].replace("Input should be", "it must be")
+    return f"{key} = {first['input']!r} is not allowed: {allowed}"
+
+
+def scale_updates(values: dict[str, Any], budget: float, keys: tuple[str, ...] = UPDATE_KEYS) -> None:
+    """Multiply the named numbers of updates by `budget`, in place; at least one update remains of some."""
+    if not (isinstance(budget, int | float) and not isinstance(budget, bool) and 0 < budget < math.inf):
+        raise UserError(f"budget = {budget!r} is not allowed: it must be a number above 0")
+    for key in keys:
+        section, name = key.split(".")
+        value = values.get(section, {}).get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            values[section][name] = max(1, round(value * budget))
+
+
+def load(path: Path) -> RunConfig:
+    """Read a run's resolved configuration."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; the run has not been started or the path is wrong")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    return validate(values)
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,77 @@
+"""From a configuration to a freshly initialised method (algorithms.md 1.8, 6.2, 7.1)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from data2vec.config import RunConfig
+from data2vec.methods.data2vec import Data2Vec
+from data2vec.methods.data2vec2 import Data2Vec2
+from data2vec.modalities import vision
+from data2vec.nn.encoder import Encoder
+from data2vec.nn.transformer import Block
+
+Method = Data2Vec | Data2Vec2
+
+
+def build_encoder(config: RunConfig) -> Encoder:
+    """An initialised encoder without teacher or prediction head, as used downstream."""
+    encoder = vision.build_encoder(config)
+    _initialise(encoder, config)
+    return encoder
+
+
+def build_method(config: RunConfig) -> Method:
+    """Student, head or decoder, and a teacher equal to the student. Draws from torch's global generator."""
+    encoder = build_encoder(config)
+    if config.method == "data2vec":
+        head = nn.Linear(config.model.dim, config.model.dim)
+        _initialise(head, config)
+        return Data2Vec(config, encoder, head)
+    return Data2Vec2(config, encoder, vision.build_decoder(config))  # decoder: torch defaults, as released
+
+
+def _initialise(module: nn.Module, config: RunConfig) -> None:
+    linear: Callable[[torch.Tensor], torch.Tensor]
+    if config.model.init == "beit":
+        # the truncation is at one standard deviation, as released
+        def linear(w: torch.Tensor) -> torch.Tensor:
+            return nn.init.trunc_normal_(w, std=0.02, a=-0.02, b=0.02)
+    else:
+
+        def linear(w: torch.Tensor) -> torch.Tensor:
+            return nn.init.normal_(w, std=0.02)
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            linear(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    if isinstance(module, Encoder):
+        _initialise_tokens(module, config, linear)
+
+
+def _initialise_tokens(
+    encoder: Encoder, config: RunConfig, linear: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    patch = encoder.local.proj if isinstance(encoder.local, vision.PatchEmbedding) else None
+    if config.model.init == "bert":
+        if patch is not None:
+            nn.init.xavier_uniform_(patch.weight.data.view(patch.weight.shape[0], -1))
+        extra = getattr(encoder.context, "extra_tokens", None)
+        if extra is not None:
+            nn.init.normal_(extra)
+        return
+    for name, parameter in encoder.named_parameters():
+        if name.startswith("context."):
+            linear(parameter.data)
+    if patch is not None:
+        linear(patch.weight.data)
+        assert patch.bias is not None
+        nn.init.zeros_(patch.bias)
+    for i, block in enumerate(encoder.trunk.blocks, start=1):
+        assert isinstance(block, Block)
+        for weight in (block.attn.proj.weight, block.mlp.fc2.weight):
+            weight.data.div_(math.sqrt(2.0 * i))

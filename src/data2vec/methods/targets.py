@@ -1,0 +1,77 @@
+"""Training targets: the teacher's top-K block features, normalised and averaged, and the regression loss.
+
+data2vec paper section 3.3, algorithms.md 4.5, 5.4, 6.2, 7.7, 7.8.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data2vec.config import TargetConfig
+
+EPS = 1e-5  # of every normalisation of targets; no affine parameters, biased variance
+
+
+def normalise(y: Tensor, kind: str) -> Tensor:
+    """Normalise (B, T, D) in one of the ways of the papers.
+
+    `batch`: per channel over rows and positions; `instance`: per row and channel over positions (padding
+    included, as released); `layer`: per position over channels.
+    """
+    if kind == "layer":
+        return F.layer_norm(y, y.shape[-1:], eps=EPS)
+    dims = (0, 1) if kind == "batch" else (1,)
+    variance, mean = torch.var_mean(y, dims, correction=0, keepdim=True)
+    return (y - mean) * torch.rsqrt(variance + EPS)
+
+
+def select_layers(config: TargetConfig, depth: int) -> list[int]:
+    """Indices of the blocks whose features are averaged: `layers` if given, else the last `top_k`."""
+    return list(config.layers) if config.layers else list(range(depth - config.top_k, depth))
+
+
+def build_targets(features: Sequence[Tensor], config: TargetConfig) -> Tensor:
+    """Average the chosen blocks' features, each (B, T, D), into targets (B, T, D), float32."""
+    total: Tensor | None = None
+    layers = select_layers(config, len(features))
+    for i in layers:
+        y = features[i].float()
+        for kind in config.norm_layer:
+            y = normalise(y, kind)
+        total = y if total is None else total + y
+    assert total is not None
+    total = total / len(layers)
+    for kind in config.norm_average:
+        total = normalise(total, kind)
+    return total
+
+
+def regression_loss(pred: Tensor, target: Tensor, beta: float) -> Tensor:
+    """Elementwise loss in float32: squared error for `beta` 0, else smooth L1 with that `beta`."""
+    pred, target = pred.float(), target.float()
+    if beta == 0:
+        return (pred - target).square()
+    return F.smooth_l1_loss(pred, target.expand_as(pred), reduction="none", beta=beta)
+
+
+def loss_scale(scale: str | float, dim: int) -> float:
+    """Factor of the summed loss: `inv_sqrt_dim` = 1/sqrt(D), `mean` = 1/D, or a number."""
+    named = {"inv_sqrt_dim": dim**-0.5, "mean": 1.0 / dim}
+    return named[scale] if isinstance(scale, str) else scale
+
+
+@torch.no_grad()
+def masked_std(y: Tensor, is_masked: Tensor) -> Tensor:
+    """Collapse monitor: mean over channels of the standard deviation over hidden positions.
+
+    `y` (R, T, D), `is_masked` (R, T) -> scalar; sqrt(var + 1e-6) with the unbiased variance
+    (algorithms.md 1.7). Near 0 means that every position gets the same prediction.
+    """
+    weight = is_masked.unsqueeze(-1).float()
+    n = weight.sum()
+    y = y.float()
+    mean = (y * weight).sum((0, 1)) / n
+    variance = ((y - mean).square() * weight).sum((0, 1)) / (n - 1)
+    return (variance + 1e-6).sqrt().mean()

@@ -1,0 +1,1 @@
+"""Tensor-level building blocks: they know shapes, not modalities."""

@@ -1,0 +1,47 @@
+"""Positional information for grids of patches: fixed sine-cosine tables and learned relative biases.
+
+Reference: algorithms.md 6.1 (relative position bias of 1.0 vision) and 7.2 (fixed positions of 2.0).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def sincos_positions_2d(grid: int, dim: int) -> Tensor:
+    """Fixed 2-d positions, (grid * grid, dim) float32; first half of the channels = column, second = row."""
+    frequencies = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    halves = []
+    for position in (column, row):
+        angle = position.reshape(-1, 1).double() * frequencies
+        halves.append(torch.cat([angle.sin(), angle.cos()], dim=1))
+    return torch.cat(halves, dim=1).float()
+
+
+def relative_position_index(grid: int) -> Tensor:
+    """Row of the bias table for each (query, key) pair of a class token and grid * grid patches, int64.
+
+    Shape (1 + grid**2, 1 + grid**2). The last three rows of the table serve class-to-any, any-to-class and
+    class-to-class.
+    """
+    row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    row, column = row.flatten(), column.flatten()
+    span = 2 * grid - 1
+    index = torch.empty(grid * grid + 1, grid * grid + 1, dtype=torch.long)
+    index[1:, 1:] = (row[:, None] - row + grid - 1) * span + (column[:, None] - column + grid - 1)
+    index[0, :], index[:, 0], index[0, 0] = span * span, span * span + 1, span * span + 2
+    return index
+
+
+class RelativePositionBias(nn.Module):
+    """Learned bias for the scores between patches of a grid, class token first."""
+
+    def __init__(self, grid: int, heads: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros((2 * grid - 1) ** 2 + 3, heads))
+        # differs: the index is not part of the state, so that averaging cannot corrupt it (pitfall P-V1)
+        self.register_buffer("index", relative_position_index(grid), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Return the bias, (heads, 1 + grid**2, 1 + grid**2)."""
+        return self.table[self.index].permute(2, 0, 1)

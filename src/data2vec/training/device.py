@@ -1,0 +1,89 @@
+"""Where a run computes, and in which precision."""
+
+import fcntl
+import logging
+import os
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data2vec.config import TrainConfig
+from data2vec.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, its precision, and the lock that keeps other runs of this project off the card."""
+
+    torch: torch.device
+    precision: str
+    name: str
+    lock: Any = None
+
+    def autocast(self) -> Any:
+        """Context in which forward passes run."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.torch.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+def choose_device(config: TrainConfig) -> Device:
+    """Choose and state the device. Raises UserError if CUDA is asked for and not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        build = "has no CUDA support" if torch.version.cuda is None else "sees no card"
+        raise UserError(f"train.device = cuda, but torch {torch.__version__} {build}; use train.device=cpu")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        index, lock = _free_card()
+        device, name = torch.device("cuda", index), torch.cuda.get_device_name(index)
+        torch.cuda.set_device(index)
+    else:
+        device, name, lock = torch.device("cpu"), cpu_name(), None
+    chosen = Device(device, _precision(config.precision, device), name, lock)
+    threads = "" if cuda else f", {torch.get_num_threads()} threads"
+    log.info("device %s (%s%s), precision %s", device, name, threads, chosen.precision)
+    return chosen
+
+
+def cpu_name() -> str:
+    """The processor's model name, or the machine's architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return os.uname().machine
+
+
+def _precision(asked: str, device: torch.device) -> str:
+    if asked != "auto":
+        if asked == "fp16" and device.type == "cpu":
+            raise UserError("train.precision = fp16 needs a CUDA device; on a CPU use bf16 or fp32")
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def _free_card() -> tuple[int, Any]:
+    """The first visible card that no other run of this project holds; a file lock per card."""
+    for index in range(torch.cuda.device_count()):
+        uuid = torch.cuda.get_device_properties(index).uuid
+        handle = Path(tempfile.gettempdir(), f"data2vec-card-{uuid}-{os.getuid()}.lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            continue
+        return index, handle
+    raise UserError(
+        f"all {torch.cuda.device_count()} visible cards are in use by other runs of this project; wait, or set "
+        "CUDA_VISIBLE_DEVICES"
+    )

@@ -1,0 +1,96 @@
+"""What was masked and what the student knows about it: the arrays behind the report's picture.
+
+Targets are latent, so there is nothing to draw directly. For each hidden patch the picture shows the pixels of
+the training patch whose *teacher target* is nearest to the student's prediction.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data2vec.config import RunConfig
+from data2vec.masking import sample_image_masks
+from data2vec.methods.build import Method
+from data2vec.methods.step import Batch
+from data2vec.nn.encoder import Masks
+from data2vec.training.device import Device
+from data2vec.training.run_folder import write_atomic
+
+BANK = 256  # training images whose patches can be retrieved
+
+
+@torch.no_grad()
+def save_picture(
+    path: Path, method: Method, config: RunConfig, dataset: Any, device: Device, count: int = 8
+) -> None:
+    """Write masked.npz: images, masks, position errors and retrieved patches of `count` training images."""
+    rng = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)
+    chosen = rng.permutation(len(dataset))[: count + BANK]
+    pixels = torch.stack([_square(dataset.image(int(i)), config.vision.image_size) for i in chosen])
+    shown, bank = pixels[:count], pixels[count:]
+    clones = config.mask.clones if config.method == "data2vec2" else 1
+    drawn = sample_image_masks(config.mask, len(shown) * clones, config.vision.grid, rng)
+    batch = Batch(_normalise(shown, config), Masks.from_numpy(drawn)).to(device.torch)
+    output = method(batch)
+    first = slice(0, None, clones)  # one mask per image
+    pred, is_masked = output.pred[first].float(), batch.masks.is_masked[first]
+    targets = []
+    for part in bank.split(32):
+        full = Batch(_normalise(part, config), _no_masks(len(part) * clones, config)).to(device.torch)
+        targets.append(method(full).target.float())
+    best = _nearest(pred, torch.cat(targets).flatten(0, 1))
+    retrieved = _patches(bank, config.vision.patch_size).flatten(0, 1)[best.cpu()]
+    mixed = torch.where(
+        is_masked.cpu()[..., None], retrieved, _patches(shown, config.vision.patch_size)
+    )
+    grid = config.vision.grid
+    errors = method.position_errors(output)[first].masked_fill(~is_masked, torch.nan)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        images=shown.permute(0, 2, 3, 1).numpy(),
+        is_masked=is_masked.view(-1, grid, grid).cpu().numpy(),
+        error=errors.view(-1, grid, grid).cpu().numpy(),
+        reconstruction=_unpatch(mixed, grid, config.vision.patch_size),
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def _no_masks(rows: int, config: RunConfig) -> Masks:
+    """Masks that hide one position: the teacher sees everything anyway, and the student must see something."""
+    is_masked = np.zeros((rows, config.vision.grid**2), dtype=bool)
+    is_masked[:, 0] = True
+    return Masks.from_numpy(is_masked)
+
+
+def _nearest(pred: Tensor, bank: Tensor) -> Tensor:
+    """Index of the nearest bank row (N, D) for each position of `pred` (R, T, D) -> (R, T)."""
+    return torch.stack([torch.cdist(row[None], bank[None])[0].argmin(1) for row in pred])
+
+
+def _square(image: Tensor, size: int) -> Tensor:
+    """Centre square of a (3, H, W) uint8 image, resized to `size`."""
+    from torchvision.transforms.v2 import functional as T
+
+    image = T.center_crop(image, [min(image.shape[1:])] * 2)
+    return image if image.shape[-1] == size else T.resize(image, [size, size], antialias=True)
+
+
+def _normalise(images: Tensor, config: RunConfig) -> Tensor:
+    mean, std = torch.tensor(config.vision.mean), torch.tensor(config.vision.std)
+    return (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
+
+
+def _patches(images: Tensor, p: int) -> Tensor:
+    """(N, 3, H, W) -> (N, T, 3 * p * p)."""
+    return torch.nn.functional.unfold(images.float(), p, stride=p).transpose(1, 2)
+
+
+def _unpatch(patches: Tensor, grid: int, p: int) -> np.ndarray:
+    images = torch.nn.functional.fold(patches.transpose(1, 2), grid * p, p, stride=p)
+    return images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

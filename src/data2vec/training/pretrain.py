@@ -1,0 +1,157 @@
+"""`python -m data2vec pretrain`: one pre-training run in one folder."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data2vec import config as schema
+from data2vec.config import RunConfig
+from data2vec.data.batches import BatchStream, PretrainImages, loader
+from data2vec.data.images import load_images
+from data2vec.errors import UserError
+from data2vec.masking import sample_image_masks
+from data2vec.methods.build import Method, build_method
+from data2vec.methods.step import Batch
+from data2vec.nn.encoder import Masks
+from data2vec.training.checkpoint import save_model
+from data2vec.training.device import Device, choose_device
+from data2vec.training.loop import Plan, StepLoss, train
+from data2vec.training.optim import Adam, parameter_groups
+from data2vec.training.picture import save_picture
+from data2vec.training.run_folder import RunFolder, write_atomic
+from data2vec.training.schedules import LearningRate, stage_lengths, teacher_decay
+
+log = logging.getLogger(__name__)
+
+LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "finetune")  # do not change a training run
+
+
+def pretrain(config: RunConfig, run_dir: Path) -> None:
+    """Pre-train as configured; an unfinished run in `run_dir` is continued. Leaves the files of a run folder."""
+    folder = RunFolder(run_dir)
+    if _is_complete(folder, config):
+        log.info("%s is complete; delete it to run again", run_dir)
+        return
+    write_atomic(run_dir / "config.yaml", schema.dump(config))
+    device = choose_device(config.train)
+    dataset = load_images(Path(config.data_dir) / config.data.name, "train")
+    torch.manual_seed(config.seed)
+    method = build_method(config).to(device.torch)
+    optimizer = Adam(
+        parameter_groups(
+            ((n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")),
+            config.optim.lr,
+            config.optim.weight_decay,
+            decay_1d=config.optim.weight_decay_on == "all",
+        ),
+        betas=config.optim.betas,
+        eps=config.optim.eps,
+    )
+    stream = _stream(config, dataset)
+    plan = _plan(config, method, stream, device)
+    progress = train(plan, method, optimizer, device, folder, identity(config))
+    # ---- final artefacts; metrics.json last, because its presence means complete
+    save_model(folder.model, method, {"config": schema.dump(config)})
+    with device.autocast():
+        save_picture(run_dir / "masked.npz", method.eval(), config, dataset, device)
+    facts = {
+        "seed": config.seed,
+        "pretrain_seconds": round(progress.seconds, 3),
+        "updates": progress.update,
+        "samples": progress.samples,
+        "parameters": sum(p.numel() for n, p in method.named_parameters() if not n.startswith("teacher.")),
+    }
+    folder.write_json("provenance.json", folder.provenance(device.name, device.torch, **facts))
+    last = json.loads(folder.log.read_text().splitlines()[-1])
+    rows = [
+        {"metric": name, "value": last[name], "unit": "", "dataset": config.data.name}
+        for name in ("loss", "target_var", "pred_var")
+    ]
+    folder.write_json("metrics.json", {"rows": rows})
+    folder.state.unlink(missing_ok=True)
+
+
+def identity(config: RunConfig) -> str:
+    """Digest of everything that determines the result of a run; a state of another one is not resumed."""
+    values = config.model_dump(mode="json", exclude=set(LABELS))
+    for key in ("log_every", "checkpoint_seconds", "workers"):
+        values["train"].pop(key)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
+    names = ("config.yaml", "metrics.json", "provenance.json", "masked.npz")
+    if folder.state.exists() or not all((folder.path / n).exists() for n in names) or not folder.model.exists():
+        return False
+    return identity(schema.load(folder.path / "config.yaml")) == identity(config)
+
+
+def _stream(config: RunConfig, dataset: Any) -> BatchStream:
+    """Batches of augmented images with their masks, each a function of (seed, number) alone."""
+    micro = config.train.micro_batch or config.train.batch_size
+    clones = config.mask.clones if config.method == "data2vec2" else 1
+
+    def masks(rng: np.random.Generator, batch_size: int) -> dict[str, Any]:
+        drawn = sample_image_masks(config.mask, batch_size * clones, config.vision.grid, rng)
+        return {"masks": Masks.from_numpy(drawn)}
+
+    return BatchStream(PretrainImages(dataset, config.vision), micro, config.seed, extra=masks)
+
+
+def _plan(config: RunConfig, method: Method, stream: BatchStream, device: Device) -> Plan:
+    t, o = config.train, config.optim
+    micro = t.micro_batch or t.batch_size
+    accumulation = t.batch_size // micro
+    log.info("batch: %d per forward x 1 device x %d accumulated = %d", micro, accumulation, t.batch_size)
+
+    def batches(first: int, last: int) -> Iterator[Batch]:
+        for item in loader(stream, first, last, t.workers, pin_memory=device.torch.type == "cuda"):
+            yield Batch(item["images"], item["masks"]).to(device.torch)
+
+    def loss(batch: Batch, monitor: bool) -> StepLoss:
+        output = method(batch, monitor=monitor)
+        values: dict[str, Any] = {}
+        if monitor:
+            values = {f"loss_{k}": v / output.sample_size for k, v in output.terms.items()}
+            values |= output.monitors | {"masked_share": batch.masks.is_masked.float().mean()}
+        return StepLoss(output.loss, output.sample_size, len(batch.inputs), values)
+
+    def after_step(update: int) -> dict[str, float]:
+        decay = teacher_decay(
+            update, config.teacher.start, config.teacher.end, config.teacher.anneal_updates
+        )
+        method.update_teacher(decay)
+        return {"ema_decay": decay}
+
+    def at_log(update: int, record: dict[str, Any]) -> dict[str, Any]:
+        if update > 5000:
+            for name, floor in zip(("target_var", "pred_var"), t.variance_floor, strict=True):
+                if record[name] < floor:
+                    raise UserError(
+                        f"stopped after update {update}: {name} = {record[name]:.4f} fell below {floor}; the model has "
+                        "collapsed (docs/method.md, reading the curves)"
+                    )
+        return {}
+
+    stages = stage_lengths(o.phases, t.updates)
+    schedule = LearningRate(o.schedule, o.lr, t.updates, o.warmup_updates, o.min_lr, stages=stages)
+    return Plan(
+        t.updates,
+        accumulation,
+        config.seed,
+        o.clip_norm,
+        t.log_every,
+        t.checkpoint_seconds,
+        t.max_bad_steps,
+        schedule,
+        batches,
+        loss,
+        after_step,
+        at_log,
+    )
