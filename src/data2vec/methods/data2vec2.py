@@ -39,7 +39,9 @@ class Data2Vec2(nn.Module):
         student = self.encoder.run_trunk(self.encoder.context(local, batch.padding, batch.masks))
         # 3. Decoder: visible positions at their places, noise elsewhere -> prediction at every position
         if noise is None:
-            noise = masked_noise((*is_masked.shape, student.x.shape[-1]), self.options.noise_std, student.x)
+            noise = masked_noise(
+                (*is_masked.shape, student.x.shape[-1]), self.options.noise_std, student.x.device
+            )
         pred = self.decoder(self.decoder_input(student.x, visible, noise))
         # 4. Loss over hidden positions; every view of a sample has the sample's target
         B, (R, T) = len(target), is_masked.shape
@@ -56,7 +58,10 @@ class Data2Vec2(nn.Module):
         monitors = {}
         if monitor:
             repeated = target.repeat_interleave(R // B, 0)
-            monitors = {"pred_var": masked_std(pred, is_masked), "target_var": masked_std(repeated, is_masked)}
+            monitors = {
+                "pred_var": masked_std(pred, is_masked),
+                "target_var": masked_std(repeated, is_masked),
+            }
         return StepOutput(terms, sample_size, pred, target, monitors)
 
     def decoder_input(self, visible: Tensor, ids: Tensor, noise: Tensor) -> Tensor:

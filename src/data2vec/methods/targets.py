@@ -23,8 +23,9 @@ def normalise(y: Tensor, kind: str) -> Tensor:
     if kind == "layer":
         return F.layer_norm(y, y.shape[-1:], eps=EPS)
     dims = (0, 1) if kind == "batch" else (1,)
-    variance, mean = torch.var_mean(y, dims, correction=0, keepdim=True)
-    return (y - mean) * torch.rsqrt(variance + EPS)
+    # two plain means: torch.var_mean over a middle axis is six times slower on a CPU
+    centred = y - y.mean(dims, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + EPS)
 
 
 def select_layers(config: TargetConfig, depth: int) -> list[int]:

@@ -53,7 +53,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: Encoder, decay: float, head: nn.Module | None = None) -> None:
-        """teacher <- decay * teacher + (1 - decay) * student; copied parameters and buffers are overwritten."""
+        """Teacher <- decay * teacher + (1 - decay) * student; copied parameters and buffers are overwritten."""
         average_t, average_s = [], []
         for name, mine, theirs in self._pairs(student, head):
             frozen = not theirs.requires_grad or not theirs.is_floating_point()

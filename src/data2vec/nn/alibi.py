@@ -1,7 +1,7 @@
-"""Attention biases that fall with distance (ALiBi; data2vec 2.0): slopes, sequence and grid distances, learned scale.
+"""Attention biases that fall with distance (ALiBi, data2vec 2.0): slopes, distances, learned scale.
 
-A bias is computed from the coordinates of the positions that take part, so keeping some positions only costs what
-they need: index the coordinates with the kept positions before, never the full bias after.
+A bias is computed from the coordinates of the positions that take part, so that kept positions cost only
+what they need: index the coordinates with them before, never the full bias after.
 """
 
 import math
@@ -19,8 +19,8 @@ METRICS = ("manhattan", "euclidean")
 def alibi_slopes(heads: int) -> Tensor:
     """Positive slope of each head, shape (heads,), float32.
 
-    A power of two gives 2^(-8 i / heads); other counts take the slopes of the next lower power of two, then every
-    other slope of the next higher one.
+    A power of two gives 2^(-8 i / heads); other counts take the slopes of the next lower power of two, then
+    every other slope of the next higher one.
     """
     if heads < 1:
         raise UserError(f"number of attention heads is {heads}; it must be at least 1")
@@ -63,7 +63,7 @@ def alibi_bias(
     Args:
         coordinates: of the positions that attend; for kept positions `sequence_coordinates(T)[ids_keep]`.
         slopes: one per head, shape (heads,).
-        scale: learned factor per head, any shape of `heads` elements or of one for all; clamped at 0 from below. Gradients reach it.
+        scale: learned factor, any shape of `heads` elements or of one for all; clamped at 0 from below.
         metric: "manhattan" (also for sequences) or "euclidean".
         num_extra_tokens: tokens in front of the others whose bias is 0.
     """
@@ -85,13 +85,14 @@ class Alibi(nn.Module):
     def __init__(
         self, heads: int, kind: Literal["1d", "manhattan", "euclidean"] = "1d", scale_per_head: bool = True
     ) -> None:
+        """Scales start at 1; the slopes follow from the number of heads."""
         super().__init__()
         self.kind = kind
         self.scale = nn.Parameter(torch.ones(1, 1, heads if scale_per_head else 1, 1, 1))
         self.register_buffer("slopes", alibi_slopes(heads), persistent=False)
 
     def forward(self, length: int, visible: Tensor | None = None, extra_tokens: int = 0) -> Tensor:
-        """Bias of `extra_tokens` and the visible ones of `length` positions: (rows or 1, heads, N, N), float32.
+        """Bias of extra tokens and visible ones of `length` positions: (rows or 1, heads, N, N), float32.
 
         `visible` (rows, V) holds indices of positions, None = all; the grid kinds take positions as a square.
         """

@@ -70,13 +70,15 @@ class ConvDecoder(nn.Module):
 def scatter_visible(visible: Tensor, ids: Tensor, full: Tensor) -> Tensor:
     """Put encoded visible positions back into a full-length sequence.
 
-    `visible` (B, V, D), `ids` (B, V) int64 their positions, `full` (B, T, D) what stands elsewhere (noise).
+    `visible` (R, V, D), `ids` (R, V) int64 their positions, `full` (R, T, D) what stands elsewhere (noise).
     """
-    return full.to(visible.dtype).scatter(1, ids.unsqueeze(-1).expand(-1, -1, full.shape[-1]), visible)
+    R, T, D = full.shape
+    flat = (torch.arange(R, device=ids.device).unsqueeze(1) * T + ids).flatten()
+    base = full.to(visible.dtype).reshape(R * T, D)
+    return base.index_copy(0, flat, visible.reshape(-1, D)).view(R, T, D)
 
 
-def masked_noise(shape: tuple[int, ...], std: float, like: Tensor) -> Tensor:
-    """N(0, std) filling for hidden decoder inputs (2.0 has no mask token), zeros for std 0."""
-    if std == 0:
-        return torch.zeros(shape, device=like.device, dtype=like.dtype)
-    return torch.randn(shape, device=like.device, dtype=like.dtype) * std
+def masked_noise(shape: tuple[int, ...], std: float, device: torch.device) -> Tensor:
+    """N(0, std) filling for hidden decoder inputs (2.0 has no mask token), zeros for std 0; float32."""
+    noise = torch.empty(shape, device=device)  # drawn in float32: six times faster than bfloat16 on a CPU
+    return noise.normal_(0, std) if std > 0 else noise.zero_()

@@ -28,6 +28,22 @@ class BlockFeatures(NamedTuple):
     end: Tensor  # block output
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """Softmax attention of (B, H, T, d) queries, keys and values; softmax in float32.
+
+    The fused kernel on a GPU. On a CPU plain products: the fused kernel's backward pass is 2 (float32) to 14
+    (bfloat16) times slower there at our sequence lengths (docs/performance.md).
+    """
+    if q.is_cuda:
+        mask = None if bias is None else bias.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
+    weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
+    return F.dropout(weights, dropout) @ v if dropout > 0 else weights @ v
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, (B, T, D) -> (B, T, D); scores scaled by head_dim**-0.5."""
 
@@ -62,13 +78,7 @@ class Attention(nn.Module):
         if self.relative_positions is not None:
             own = self.relative_positions()
             bias = own if bias is None else bias + own
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=None if bias is None else bias.to(q.dtype),
-            dropout_p=self.attention_dropout if self.training else 0.0,
-        )
+        y = attend(q, k, v, bias, self.attention_dropout if self.training else 0.0)
         return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, D)))
 
 

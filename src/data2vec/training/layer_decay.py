@@ -1,7 +1,7 @@
 """Layer-wise learning-rate factors by parameter name: data2vec 2.0's rule, BEiT's (1.0 vision) and MAE's.
 
-Names are those of the reference; `blocks.<i>` anywhere in a name is a Transformer block, and one under a part called
-`context...` is a block of the context encoder, which comes before the others.
+Names are those of the reference; `blocks.<i>` anywhere in a name is a Transformer block, and one under a
+part called `context...` is a block of the context encoder, which comes before the others.
 """
 
 import re
@@ -12,8 +12,11 @@ from data2vec.errors import UserError
 RULES = ("data2vec2", "beit", "mae")
 
 _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
-_CONTEXT_BLOCK = re.compile(r"(?:^|\.)context[^.]*\.blocks\.(\d+)\.")
-_EMBEDDING = {"beit": {"cls_token", "mask_token", "pos_embed", "patch_embed"}}
+_CONTEXT_BLOCK = re.compile(r"(?:^|\.)context[^.]*\.(?:blocks\.)+(\d+)\.")
+# the reference's names, and ours for the same parameters
+_EMBEDDING = {
+    "beit": {"cls_token", "mask_token", "pos_embed", "patch_embed", "local", "extra_tokens", "positions"}
+}
 _EMBEDDING["mae"] = _EMBEDDING["beit"]
 
 
@@ -39,7 +42,7 @@ def layer_id(name: str, rule: str, depth: int, context_depth: int = 0) -> int:
 
 
 def layer_decay_scales(names: Iterable[str], rule: str, decay: float) -> dict[str, float]:
-    """Learning-rate factor decay ** (depth + 1 - layer id) of each parameter; depths are read off the names."""
+    """Learning-rate factor decay ** (depth + 1 - layer id) by name; depths are read off the names."""
     names = list(names)
     context_depth = _count_blocks(_CONTEXT_BLOCK, names)
     depth = context_depth + _count_blocks(_BLOCK, [name for name in names if not _CONTEXT_BLOCK.search(name)])
@@ -47,5 +50,9 @@ def layer_decay_scales(names: Iterable[str], rule: str, decay: float) -> dict[st
 
 
 def _count_blocks(pattern: re.Pattern[str], names: list[str]) -> int:
-    blocks = [int(found[1]) for name in names if "decoder" not in name.split(".") and (found := pattern.search(name))]
+    blocks = [
+        int(found[1])
+        for name in names
+        if "decoder" not in name.split(".") and (found := pattern.search(name))
+    ]
     return max(blocks, default=-1) + 1

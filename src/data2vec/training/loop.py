@@ -93,7 +93,9 @@ def train(
             _save(folder, model, optimizer, scaler, progress, identity)
             saved = clock = time.monotonic()
             if stop:
-                raise Interrupted(f"stopped by signal {stop[0]} after update {progress.update}; run again to go on")
+                raise Interrupted(
+                    f"stopped by signal {stop[0]} after update {progress.update}; run again to go on"
+                )
         # ---- forward and backward, over the micro-batches of one update
         update = progress.update
         torch.manual_seed(plan.seed + update)  # dropout and noise of an update depend on its number only
@@ -120,7 +122,7 @@ def train(
         if progress.bad_in_a_row > plan.max_bad_steps:
             raise UserError(
                 f"stopped after update {progress.update}: {progress.bad_in_a_row} non-finite gradients in a row "
-                f"(loss {float(part.total)}); lower optim.lr, or use train.precision=fp32"
+                f"(loss {float(part.total.detach())}); lower optim.lr, or use train.precision=fp32"
             )
         followed = plan.after_step(progress.update) if finite else {}
         # ---- log
@@ -130,8 +132,8 @@ def train(
                 "update": progress.update,
                 "samples": progress.samples,
                 "seconds": round(progress.seconds + now - clock, 3),
-                "loss": float(part.total) / max(1, int(part.sample_size)),
-                **{k: float(v) for k, v in part.log.items()},
+                "loss": float(part.total.detach()) / max(1, int(part.sample_size)),
+                **{k: float(torch.as_tensor(v).detach()) for k, v in part.log.items()},
                 "lr": lr,
                 "grad_norm": grad_norm,
                 **followed,

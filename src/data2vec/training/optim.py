@@ -1,6 +1,7 @@
 """Adam exactly as the original uses it, and the parameter groups it works on.
 
-Source: fairseq's adam and composite optimisers (data2vec 1.0 and 2.0), BEiT's and MAE's weight-decay exemptions.
+Source: fairseq's adam and composite optimisers (data2vec 1.0 and 2.0), BEiT's and MAE's weight-decay
+exemptions.
 """
 
 from collections import defaultdict
@@ -16,8 +17,9 @@ from data2vec.training.schedules import LearningRate
 class Adam(torch.optim.Optimizer):
     """Adam with decoupled weight decay and epsilon outside the bias correction.
 
-    p <- p - lr * weight_decay * p - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps). torch's AdamW adds eps to the
-    corrected sqrt(v) instead, which is the same rule with eps / sqrt(1 - b2^t): its fused kernel is used in that way.
+    p <- p - lr * weight_decay * p - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps). torch's AdamW
+    adds eps to the corrected sqrt(v) instead, which is the same rule with eps / sqrt(1 - b2^t): its fused
+    kernel is used in that way.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Adam(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
+        """Hyper-parameters as defaults of the groups in `params`."""
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @overload
@@ -54,7 +57,9 @@ class Adam(torch.optim.Optimizer):
     def _advance(self, param: Tensor) -> int:
         """The number of this step for `param`, whose state is made on the first."""
         if param.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"parameters must be float32 or float64, not {param.dtype}: use autocast for low precision")
+            raise TypeError(
+                f"parameters must be float32 or float64, not {param.dtype}: use autocast for low precision"
+            )
         state = self.state[param]
         if not state:
             state["step"] = 0
@@ -96,23 +101,26 @@ def parameter_groups(
     decay_1d: bool = True,
     undecayed: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Optimiser groups of equal learning-rate factor and weight decay, without parameters that need no gradient.
+    """Optimiser groups of equal learning-rate factor and weight decay, of what needs a gradient.
 
     Args:
         named_parameters: as from `Module.named_parameters()`.
         lr: peak learning rate.
         weight_decay: decay of matrices.
         lr_scales: learning-rate factor by parameter name (1 where absent); becomes the group's "lr_scale".
-        decay_1d: True decays every parameter, as the released data2vec code does in effect; False spares vectors,
-            biases and learned ALiBi scales, as it means to (and as BEiT and MAE do).
-        undecayed: further names, or last parts of names, to spare when `decay_1d` is False (BEiT: pos_embed, cls_token).
+        decay_1d: True decays every parameter, as the released data2vec code does in effect; False spares
+            vectors, biases and learned ALiBi scales, as it means to (and as BEiT and MAE do).
+        undecayed: names, or last parts of names, to spare too when `decay_1d` is False (BEiT: pos_embed,
+            cls_token).
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, param in named_parameters:
         if not param.requires_grad:
             continue
         scale = 1.0 if lr_scales is None else lr_scales.get(name, 1.0)
-        spared = not decay_1d and (_is_vector(name, param) or name in undecayed or name.split(".")[-1] in undecayed)
+        spared = not decay_1d and (
+            _is_vector(name, param) or name in undecayed or name.split(".")[-1] in undecayed
+        )
         decay = 0.0 if spared else weight_decay
         group = groups.setdefault(
             (scale, decay), {"params": [], "lr": lr * scale, "lr_scale": scale, "weight_decay": decay}
@@ -126,7 +134,7 @@ def _is_vector(name: str, param: Tensor) -> bool:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: LearningRate, update: float) -> float:
-    """Set every group's rate for the step after `update` updates; returns the rate of a group with factor 1."""
+    """Set every group's rate for the step after `update` updates; returns the rate of factor 1."""
     for group in optimizer.param_groups:
         group["lr"] = schedule.at(update, group.get("lr_scale", 1.0))
     return schedule.at(update)

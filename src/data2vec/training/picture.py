@@ -6,13 +6,13 @@ the training patch whose *teacher target* is nearest to the student's prediction
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.images import load_images
 from data2vec.masking import sample_image_masks
 from data2vec.methods.build import Method
 from data2vec.methods.step import Batch
@@ -24,10 +24,9 @@ BANK = 256  # training images whose patches can be retrieved
 
 
 @torch.no_grad()
-def save_picture(
-    path: Path, method: Method, config: RunConfig, dataset: Any, device: Device, count: int = 8
-) -> None:
+def save_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
     """Write masked.npz: images, masks, position errors and retrieved patches of `count` training images."""
+    dataset = load_images(Path(config.data_dir) / config.data.name, "train")
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
     chosen = rng.permutation(len(dataset))[: count + BANK]
@@ -45,9 +44,7 @@ def save_picture(
         targets.append(method(full).target.float())
     best = _nearest(pred, torch.cat(targets).flatten(0, 1))
     retrieved = _patches(bank, config.vision.patch_size).flatten(0, 1)[best.cpu()]
-    mixed = torch.where(
-        is_masked.cpu()[..., None], retrieved, _patches(shown, config.vision.patch_size)
-    )
+    mixed = torch.where(is_masked.cpu()[..., None], retrieved, _patches(shown, config.vision.patch_size))
     grid = config.vision.grid
     errors = method.position_errors(output)[first].masked_fill(~is_masked, torch.nan)
     buffer = io.BytesIO()

@@ -3,29 +3,24 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.data.batches import BatchStream, PretrainImages, loader
-from data2vec.data.images import load_images
 from data2vec.errors import UserError
-from data2vec.masking import sample_image_masks
 from data2vec.methods.build import Method, build_method
 from data2vec.methods.step import Batch
-from data2vec.nn.encoder import Masks
 from data2vec.training.checkpoint import save_model
 from data2vec.training.device import Device, choose_device
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
-from data2vec.training.schedules import LearningRate, stage_lengths, teacher_decay
+from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
+from data2vec.training.streams import Batches, pretraining_batches
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +35,7 @@ def pretrain(config: RunConfig, run_dir: Path) -> None:
         return
     write_atomic(run_dir / "config.yaml", schema.dump(config))
     device = choose_device(config.train)
-    dataset = load_images(Path(config.data_dir) / config.data.name, "train")
+    batches = pretraining_batches(config)
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
     optimizer = Adam(
@@ -53,13 +48,12 @@ def pretrain(config: RunConfig, run_dir: Path) -> None:
         betas=config.optim.betas,
         eps=config.optim.eps,
     )
-    stream = _stream(config, dataset)
-    plan = _plan(config, method, stream, device)
+    plan = _plan(config, method, batches, device)
     progress = train(plan, method, optimizer, device, folder, identity(config))
     # ---- final artefacts; metrics.json last, because its presence means complete
     save_model(folder.model, method, {"config": schema.dump(config)})
     with device.autocast():
-        save_picture(run_dir / "masked.npz", method.eval(), config, dataset, device)
+        save_picture(run_dir / "masked.npz", method.eval(), config, device)
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
@@ -87,32 +81,20 @@ def identity(config: RunConfig) -> str:
 
 def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
     names = ("config.yaml", "metrics.json", "provenance.json", "masked.npz")
-    if folder.state.exists() or not all((folder.path / n).exists() for n in names) or not folder.model.exists():
+    if (
+        folder.state.exists()
+        or not all((folder.path / n).exists() for n in names)
+        or not folder.model.exists()
+    ):
         return False
     return identity(schema.load(folder.path / "config.yaml")) == identity(config)
 
 
-def _stream(config: RunConfig, dataset: Any) -> BatchStream:
-    """Batches of augmented images with their masks, each a function of (seed, number) alone."""
-    micro = config.train.micro_batch or config.train.batch_size
-    clones = config.mask.clones if config.method == "data2vec2" else 1
-
-    def masks(rng: np.random.Generator, batch_size: int) -> dict[str, Any]:
-        drawn = sample_image_masks(config.mask, batch_size * clones, config.vision.grid, rng)
-        return {"masks": Masks.from_numpy(drawn)}
-
-    return BatchStream(PretrainImages(dataset, config.vision), micro, config.seed, extra=masks)
-
-
-def _plan(config: RunConfig, method: Method, stream: BatchStream, device: Device) -> Plan:
+def _plan(config: RunConfig, method: Method, batches: Batches, device: Device) -> Plan:
     t, o = config.train, config.optim
     micro = t.micro_batch or t.batch_size
     accumulation = t.batch_size // micro
     log.info("batch: %d per forward x 1 device x %d accumulated = %d", micro, accumulation, t.batch_size)
-
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, t.workers, pin_memory=device.torch.type == "cuda"):
-            yield Batch(item["images"], item["masks"]).to(device.torch)
 
     def loss(batch: Batch, monitor: bool) -> StepLoss:
         output = method(batch, monitor=monitor)
@@ -123,9 +105,7 @@ def _plan(config: RunConfig, method: Method, stream: BatchStream, device: Device
         return StepLoss(output.loss, output.sample_size, len(batch.inputs), values)
 
     def after_step(update: int) -> dict[str, float]:
-        decay = teacher_decay(
-            update, config.teacher.start, config.teacher.end, config.teacher.anneal_updates
-        )
+        decay = ema_decay(update, config.teacher.start, config.teacher.end, config.teacher.anneal_updates)
         method.update_teacher(decay)
         return {"ema_decay": decay}
 
@@ -150,7 +130,7 @@ def _plan(config: RunConfig, method: Method, stream: BatchStream, device: Device
         t.checkpoint_seconds,
         t.max_bad_steps,
         schedule,
-        batches,
+        lambda first, last: (batch.to(device.torch) for batch in batches(first, last)),
         loss,
         after_step,
         at_log,

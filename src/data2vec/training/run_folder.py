@@ -52,7 +52,9 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{path}: another process is working on this run; wait for it or stop it") from None
+            raise UserError(
+                f"{path}: another process is working on this run; wait for it or stop it"
+            ) from None
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of killed writers."""

@@ -1,9 +1,11 @@
 """Learning rates, teacher decay and layer-wise rates as pure functions of the update number.
 
-An update number counts completed optimiser updates: update 1 uses the rate at number 0. Sources: fairseq's schedulers
-and its ema_module (data2vec 1.0 and 2.0), data2vec_vision's utils (BEiT-based 1.0 vision), MAE's lr_sched.
+An update number counts completed optimiser updates: update 1 uses the rate at number 0. Sources: fairseq's
+schedulers and its ema_module (data2vec 1.0 and 2.0), data2vec_vision's utils (BEiT-based 1.0 vision), MAE's
+lr_sched.
 """
 
+import difflib
 import math
 from dataclasses import dataclass
 
@@ -22,7 +24,7 @@ def cosine(
     start: float | None = None,
     restart_scale: float = 0.1,
 ) -> float:
-    """Linear from `start` (None = `floor`) to `peak` in `warmup` updates, then half a cosine to `floor` at `total`.
+    """Linear from `start` (None = `floor`) to `peak` in `warmup` updates, then half a cosine to `floor`.
 
     As released, the curve begins again at `restart_scale` times its height when `total` is reached or passed.
     """
@@ -45,7 +47,8 @@ def tri_stage(
 ) -> float:
     """Linear rise, constant, exponential decay over `stages` = (rise, hold, decay) updates, then constant.
 
-    # differs: the papers call the last stage linear; the released schedule is exponential, and so is this one.
+    # differs: the papers call the last stage linear; the released schedule is exponential, and so is this
+    one.
     """
     rise, hold, decay = stages
     if update < rise:
@@ -60,7 +63,7 @@ def tri_stage(
 def polynomial(
     update: float, *, peak: float, warmup: int, total: int, end: float = 0.0, power: float = 1.0
 ) -> float:
-    """Linear from 0 to `peak` in `warmup` updates, then (remaining share) ** `power` down to `end` at `total`."""
+    """Linear from 0 to `peak` in `warmup` updates, then (remaining share) ** `power` down to `end`."""
     if warmup and update <= warmup:
         return peak * update / warmup
     if update >= total:
@@ -71,16 +74,23 @@ def polynomial(
 def beit_cosine(
     iteration: int, *, peak: float, warmup: int, total: int, floor: float = 0.0, start: float = 0.0
 ) -> float:
-    """BEiT's table: `warmup` values from `start` to `peak`, both included, then half a cosine towards `floor`."""
+    """BEiT's table: `warmup` values from `start` to `peak`, both included, then half a cosine to `floor`."""
     if iteration < warmup:
         return start + (peak - start) * iteration / (warmup - 1) if warmup > 1 else start
     return floor + 0.5 * (peak - floor) * (1 + math.cos(math.pi * (iteration - warmup) / (total - warmup)))
 
 
 def beit_tri_phase(
-    iteration: int, *, peak: float, warmup: int, decay: int, total: int, floor: float = 0.0, start: float = 0.0
+    iteration: int,
+    *,
+    peak: float,
+    warmup: int,
+    decay: int,
+    total: int,
+    floor: float = 0.0,
+    start: float = 0.0,
 ) -> float:
-    """BEiT's other table: linear rise, constant, linear fall to `floor`; both ramps include both of their ends."""
+    """BEiT's other table: linear rise, constant, linear fall to `floor`; both ramps include their ends."""
     if iteration < warmup:
         return start + (peak - start) * iteration / (warmup - 1) if warmup > 1 else start
     fallen = iteration - (total - decay)
@@ -100,8 +110,8 @@ def mae_cosine(epoch: float, *, peak: float, warmup: float, total: float, floor:
 class LearningRate:
     """One run's learning rate: a schedule's name and what it needs, all in updates.
 
-    `floor` is the released `min_lr`. `stages` belongs to tri_stage (updates), `decay` to beit_tri_phase, `power` to
-    polynomial.
+    `floor` is the released `min_lr`. `stages` belongs to tri_stage (updates), `decay` to beit_tri_phase,
+    `power` to polynomial.
     """
 
     schedule: str
@@ -117,8 +127,11 @@ class LearningRate:
     decay: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse what no run can have."""
         if self.schedule not in SCHEDULES:
-            raise UserError(f"unknown schedule {self.schedule} (known: {', '.join(SCHEDULES)})")
+            near = difflib.get_close_matches(self.schedule, SCHEDULES, n=1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise UserError(f"unknown schedule {self.schedule}{hint} (known: {', '.join(SCHEDULES)})")
         if self.total < 1:
             raise UserError(f"the schedule's number of updates is {self.total}; it must be at least 1")
         if not 0 <= self.warmup <= self.total:
@@ -127,8 +140,8 @@ class LearningRate:
     def at(self, update: float, scale: float = 1.0) -> float:
         """The rate after `update` updates for a parameter group with rate factor `scale`.
 
-        In fairseq's schedules a group's floor is absolute: only the peak is scaled, and the floor is lowered where the
-        scaled peak lies below it. BEiT and MAE scale the whole curve.
+        In fairseq's schedules a group's floor is absolute: only the peak is scaled, and the floor is
+        lowered where the scaled peak lies below it. BEiT and MAE scale the whole curve.
         """
         if self.schedule in ("beit_cosine", "beit_tri_phase", "mae_cosine", "constant"):
             return scale * self._curve(update, self.peak, self.floor)
@@ -147,11 +160,19 @@ class LearningRate:
                 return polynomial(update, peak=peak, warmup=warmup, total=total, end=floor, power=self.power)
             case "beit_cosine":
                 start = self.start or 0.0
-                return beit_cosine(int(update), peak=peak, warmup=warmup, total=total, floor=floor, start=start)
+                return beit_cosine(
+                    int(update), peak=peak, warmup=warmup, total=total, floor=floor, start=start
+                )
             case "beit_tri_phase":
                 start = self.start or 0.0
                 return beit_tri_phase(
-                    int(update), peak=peak, warmup=warmup, decay=self.decay, total=total, floor=floor, start=start
+                    int(update),
+                    peak=peak,
+                    warmup=warmup,
+                    decay=self.decay,
+                    total=total,
+                    floor=floor,
+                    start=start,
                 )
             case "mae_cosine":
                 return mae_cosine(update, peak=peak, warmup=warmup, total=total, floor=floor)
@@ -166,7 +187,7 @@ def stage_lengths(shares: tuple[float, float, float], total: int) -> tuple[int, 
 
 
 def ema_decay(update: int, start: float, end: float, anneal_updates: int) -> float:
-    """EMA decay (tau) for the teacher update that follows `update` updates: linear from `start` to `end`, then `end`."""
+    """EMA decay (tau) of the teacher's move after `update` updates: linear from `start` to `end`."""
     if update >= anneal_updates:
         return end
     return end - (end - start) * (1 - update / anneal_updates)
@@ -177,7 +198,8 @@ def beit_ema_decay(
 ) -> float:
     """EMA decay after `iteration` (from 0) in the BEiT-based code, in an epoch that began at `epoch_start`.
 
-    As released, an epoch in which the anneal ends keeps the last annealed value; `end` comes with the next epoch.
+    As released, an epoch in which the anneal ends keeps the last annealed value; `end` comes with the next
+    epoch.
     """
     if epoch_start >= anneal_iterations:
         return end
@@ -185,11 +207,11 @@ def beit_ema_decay(
 
 
 def teacher_moves(counter_before: int, counter_given: int, rule: str = "per_update") -> bool:
-    """Whether the teacher follows when a model at update `counter_before` is told that `counter_given` are done.
+    """Whether the teacher moves when a model at `counter_before` is told that it is at `counter_given`.
 
-    # differs: "per_update" moves it once for each new update, also on the first call after a resume. The released 1.0
-    code ("released_v1") moves it on every call, that is for every micro-batch; the released 2.0 code ("released_v2")
-    loses one move after a resume. Both are kept for comparison only.
+    # differs: "per_update" moves it once for each new update, also on the first call after a resume. The
+    released 1.0 code ("released_v1") moves it on every call, that is for every micro-batch; the released
+    2.0 code ("released_v2") loses one move after a resume. Both are kept for comparison only.
     """
     if rule == "released_v1":
         return True

@@ -1,0 +1,198 @@
+"""The command line: one command, then `key=value` words.
+
+A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from data2vec.compose import GROUPS, amend, compose, split_overrides
+from data2vec.errors import UserError
+
+log = logging.getLogger(__name__)
+Words = dict[str, str]
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0 if argv else 2
+    name, *words = argv
+    try:
+        if name not in COMMANDS:
+            from data2vec.config import nearest
+
+            known = ", ".join(COMMANDS)
+            raise UserError(f"unknown command '{name}'{nearest(name, list(COMMANDS))} Allowed: {known}")
+        command = COMMANDS[name]
+        if "-h" in words or "--help" in words:
+            sys.stdout.write((command.__doc__ or "").rstrip() + _help_on_keys(name))
+            return 0
+        command(split_overrides(words))
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
+            raise
+        log.info("%s", error)
+        return 143
+    return 0
+
+
+def prepare(words: Words) -> None:
+    """Prepare a data set: check, unpack, convert. Does nothing if it is complete.
+
+    python -m data2vec prepare data=cifar10 data_dir=results/data data_mirror=MIRROR
+    python -m data2vec prepare data=imagefolder data.path=MY/IMAGES data_dir=results/data
+
+    data          which data set
+    data.path     folder with your own or licensed data
+    data_dir      where prepared data goes
+    data_mirror   folder that is looked in before any download; only read
+    offline       true: download nothing, say what is missing
+    """
+    from data2vec.config import DataConfig, known_keys, nearest
+    from data2vec.data.prepare import prepare as run
+
+    allowed = ["data", "data.path", "data_dir", "data_mirror", "offline"]
+    for key in words:
+        if key not in allowed and key not in known_keys() and key not in GROUPS:
+            raise UserError(f"unknown key '{key}'{nearest(key, allowed)} Allowed: {', '.join(allowed)}")
+    if "data" not in words:
+        raise UserError("prepare needs data=NAME; python -m data2vec prepare --help")
+    choice = DataConfig(name=words["data"], path=words.get("data.path"))
+    mirror = words.get("data_mirror") or None
+    if mirror and not Path(mirror).is_dir():
+        raise UserError(f"data_mirror = {mirror}: no such folder")
+    offline = words.get("offline", "false").lower() == "true"
+    manifest = run(
+        choice, Path(words.get("data_dir", "results/data")), Path(mirror) if mirror else None, offline
+    )
+    log.info("prepared: %s", manifest)
+
+
+def pretrain(words: Words) -> None:
+    """Pre-train one model. The same command again continues an unfinished run.
+
+    python -m data2vec pretrain method=data2vec2 modality=vision model=mini data=cifar10 run_dir=results/my_run
+
+    run_dir       the run's folder
+    """
+    from data2vec.training.pretrain import pretrain as run
+
+    run_dir = _take_path(words, "run_dir", "pretrain")
+    run(compose(words), run_dir)
+
+
+def finetune(words: Words) -> None:
+    """Fine-tune a pre-trained encoder, or the same network from scratch, for classification.
+
+    python -m data2vec finetune init_run=results/my_run run_dir=results/my_run/finetune
+
+    init_run      folder of the pre-training run; with finetune.init=scratch only its configuration is used
+    run_dir       folder of this run
+    """
+    from data2vec.downstream.finetune import finetune as run
+
+    init_run = _take_path(words, "init_run", "finetune")
+    run_dir = _take_path(words, "run_dir", "finetune")
+    if "init" in words:
+        words["finetune.init"] = words.pop("init")
+    run(amend(init_run / "config.yaml", words), init_run, run_dir)
+
+
+def evaluate(words: Words) -> None:
+    """Evaluate frozen features: linear probe and k-nearest neighbours.
+
+    python -m data2vec evaluate run_dir=results/my_run out=results/my_run/probe/metrics.json
+
+    run_dir       folder of the pre-training run
+    out           file for the metrics
+    """
+    from data2vec.downstream.probe import evaluate as run
+
+    run_dir = _take_path(words, "run_dir", "evaluate")
+    out = _take_path(words, "out", "evaluate")
+    config = Path(words.pop("config", run_dir / "config.yaml"))
+    run(amend(config, words), run_dir, out)
+
+
+def report(words: Words) -> None:
+    """Build results.csv, tables, figures and the page from the run folders.
+
+    python -m data2vec report results=results reports=reports
+
+    results       folder with run folders
+    reports       folder for the report
+    published     folder with the published tables (default config/published)
+    experiments   folder with the experiment files (default config/experiments)
+    scale         only this scale
+    """
+    from data2vec.config import nearest
+    from data2vec.reporting.report import build_report
+
+    defaults = {
+        "results": "results",
+        "reports": "reports",
+        "published": "config/published",
+        "experiments": "config/experiments",
+    }
+    for key in words:
+        if key not in (*defaults, "scale"):
+            raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
+    folders = [Path(words.get(key, default)) for key, default in defaults.items()]
+    log.info("report: %s", build_report(*folders, words.get("scale")))
+
+
+def benchmark(words: Words) -> None:
+    """Measure the training step of one configuration on this machine, without data loading.
+
+    python -m data2vec benchmark method=data2vec2 model=mini data=cifar10 train.precision=bf16
+    """
+    from data2vec.training.benchmark import benchmark as run
+
+    run(compose(words))
+
+
+COMMANDS: dict[str, Callable[[Words], None]] = {
+    "prepare": prepare,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "benchmark": benchmark,
+    "report": report,
+}
+
+
+def _take_path(words: Words, key: str, command: str) -> Path:
+    if key not in words:
+        raise UserError(f"{command} needs {key}=...; python -m data2vec {command} --help")
+    return Path(words.pop(key))
+
+
+def _overview() -> str:
+    lines = ["usage: python -m data2vec COMMAND key=value ...", ""]
+    lines += [f"  {name:10} {(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
+    return "\n".join([*lines, "", "python -m data2vec COMMAND --help tells more."]) + "\n"
+
+
+def _help_on_keys(name: str) -> str:
+    if name in ("prepare", "report"):
+        return "\n"
+    from data2vec.compose import CONFIG_DIR
+    from data2vec.config import describe_keys
+
+    lines = ["", "", "groups (config/run/):"]
+    for group in GROUPS:
+        options = sorted(p.stem for p in (CONFIG_DIR / group).glob("*.yaml"))
+        lines.append(f"  {group:10} {', '.join(options)}")
+    return "\n".join(
+        [*lines, "", "keys (defaults of the schema; recipes change them):", *describe_keys(), ""]
+    )

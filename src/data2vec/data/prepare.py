@@ -1,0 +1,36 @@
+"""One entrance to preparation for every modality: `python -m data2vec prepare data=<name> data_dir=DIR`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from data2vec.data.images import prepare_images
+from data2vec.data.sources import Source, find_source
+
+Preparer = Callable[[Source, Path | None, Path, Path | None, bool], Path]
+
+PREPARERS: dict[str, Preparer] = {"vision": prepare_images}
+
+
+class DataChoice(Protocol):
+    """The part of a configuration that says which data: `data.name` and `data.path`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str | None: ...  # noqa: D102
+
+
+def prepare(config: DataChoice, data_dir: Path, mirror: Path | None = None, offline: bool = False) -> Path:
+    """Make `<data_dir>/<name>/` complete, if it is not yet; the path of its manifest.json.
+
+    `mirror` is looked in before any download and only read; with it, or `offline`, nothing is downloaded.
+
+    Raises:
+        UserError: unknown data set, or originals that are missing, damaged or laid out differently.
+    """
+    source = find_source(config.name)
+    path = Path(config.path).expanduser() if config.path else None
+    return PREPARERS[source.modality](source, path, data_dir, mirror, offline)

@@ -1,0 +1,193 @@
+"""The table of data sets: where each comes from, its licence, and how to get it by hand.
+
+One row is one data set of any modality; `data.name=` picks a row. A speech or text set is a new row with its
+own `modality`; nothing else in this module changes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from data2vec.errors import UserError
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Download:
+    """One official archive: its file name, addresses (tried in turn), size and checksum."""
+
+    file: str
+    urls: tuple[str, ...]
+    size: int
+    checksum: str | None
+    """`<algorithm>:<hex>`, or None where no trustworthy value is known (the manifest then says so)."""
+
+
+@dataclass(frozen=True)
+class MirrorCopy:
+    """The form a set has in a `data_mirror`: `<mirror>/<folder>/<file>`, beside a DATASET.yaml.
+
+    DATASET.yaml is the authority on checksums; those given here only serve a mirror that has lost it.
+    """
+
+    folder: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set.
+
+    `kind`: "embedded" ships with a library, "packed" comes as archives and is packed into arrays, "folder"
+    stays as image files (unpacked from the mirror's archive, or where `data.path` says).
+    """
+
+    name: str
+    modality: Literal["vision", "speech", "text"]
+    kind: Literal["embedded", "packed", "folder"]
+    title: str
+    licence: str
+    citation: str
+    by_hand: str
+    download: Download | None = None
+    mirror: MirrorCopy | None = None
+    items: tuple[tuple[str, int], ...] = ()
+    """Items per split of the complete official set, checked after a download."""
+    note: str = ""
+    unpacked_limit: int = 4 * GIB
+    """Bytes: an archive that unpacks to more than this is refused."""
+
+
+_IMAGENET_TERMS = "ImageNet terms: non-commercial research and education only; not redistributed here"
+
+_TABLE = (
+    Source(
+        name="digits",
+        modality="vision",
+        kind="embedded",
+        title="8x8 handwritten digits",
+        licence="CC BY 4.0 (UCI Machine Learning Repository); the copy in scikit-learn",
+        citation="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+        by_hand="comes with scikit-learn",
+        note="Grey levels 0..16 scaled to 0..255 and repeated in three channels; stratified split, seed 0.",
+    ),
+    Source(
+        name="cifar10",
+        modality="vision",
+        kind="packed",
+        title="CIFAR-10",
+        licence="none stated by its authors",
+        citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        by_hand="fetch cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
+        download=Download(
+            file="cifar-10-python.tar.gz",
+            urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            size=170_498_071,
+            checksum="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        ),
+        mirror=MirrorCopy(
+            folder="cifar10",
+            files=(
+                (
+                    "cifar10-train.tar.xz",
+                    "sha256:7002a811dacc3e51311b2c1278ff23ea01067f99a8a9dece09225dddc27d3b7d",
+                ),
+                (
+                    "cifar10-test.tar.xz",
+                    "sha256:41d66ad9bc7682dae733a3d28a9c9aaeeca0bee2f54a698ef5cf8f4eec93f013",
+                ),
+            ),
+        ),
+        items=(("train", 50_000), ("test", 10_000)),
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="tiny-imagenet",
+        modality="vision",
+        kind="packed",
+        title="Tiny ImageNet",
+        licence=_IMAGENET_TERMS,
+        citation="Y. Le and X. Yang, Tiny ImageNet Visual Recognition Challenge, Stanford CS231n, 2015",
+        by_hand="fetch tiny-imagenet-200.zip from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        download=Download(
+            file="tiny-imagenet-200.zip",
+            urls=(
+                "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+                "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            ),
+            size=248_100_043,
+            checksum="sha256:6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+        ),
+        mirror=MirrorCopy(
+            folder="tiny-imagenet-12",
+            files=(
+                (
+                    "tiny-imagenet-12.tar.xz",
+                    "sha256:555e44c5bf3927cc4d964077a49fe7b18aca40f92b04507b4807eb1e6d9e86b0",
+                ),
+            ),
+        ),
+        items=(("train", 100_000), ("test", 10_000)),
+        note="The test split here is the official val; the official test part has no labels and is left out.",
+    ),
+    Source(
+        name="clothing-validation",
+        modality="vision",
+        kind="folder",
+        title="Clothing dataset (small), part of its validation split",
+        licence="CC0 1.0",
+        citation="A. Grigorev, Clothing dataset, 2020",
+        by_hand="fetch the folder validation/ of https://github.com/alexeygrigorev/clothing-dataset-small",
+        mirror=MirrorCopy(
+            folder="clothing-validation",
+            files=(
+                (
+                    "clothing-validation.tar.gz",
+                    "sha256:b42007af41a05fa71460ecc2c07b180b76924ed4a7d0fc6b0f7378175068a5c9",
+                ),
+            ),
+        ),
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="imagenet",
+        modality="vision",
+        kind="folder",
+        title="ImageNet-1K (ILSVRC 2012)",
+        licence=_IMAGENET_TERMS,
+        citation="O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015",
+        by_hand="register at image-net.org, unpack to FOLDER/train/<wnid>/ and FOLDER/val/<wnid>/",
+        items=(("train", 1_281_167), ("test", 50_000)),
+        note="The test split here is the official val.",
+    ),
+    Source(
+        name="imagefolder",
+        modality="vision",
+        kind="folder",
+        title="a folder of images, one subfolder a class",
+        licence="that of your images",
+        citation="",
+        by_hand="make FOLDER/train/<class>/ and FOLDER/test/<class>/, or just FOLDER/<class>/",
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in _TABLE}
+
+
+def find_source(name: str) -> Source:
+    """The row called `name`.
+
+    Raises:
+        UserError: there is none; the nearest name is suggested.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    near = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.5)
+    hint = f", did you mean {near[0]!r}?" if near else "."
+    raise UserError(
+        f"unknown data set data.name={name!r}{hint} Known: {', '.join(sorted(SOURCES))}. "
+        "For images of your own use data.name=imagefolder data.path=FOLDER"
+    )

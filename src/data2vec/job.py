@@ -1,0 +1,161 @@
+"""Runs the command of one workflow rule: `python -m data2vec.job --log FILE --gpus N [...] -- COMMAND`.
+
+Around the command: its output goes to the log, whose end is shown if it fails; it gets graphics cards of its
+own (or none, if it asked for none); it ends when Snakemake ends, even by `kill -9`; and a training state that
+stems from other code or other settings is put aside instead of being continued. Standard library only.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from data2vec.machine import claim_gpus, visible_gpus
+
+TAIL_LINES = 20
+POLL_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(words: Sequence[str]) -> int:
+    """Exit code of the command."""
+    parser = argparse.ArgumentParser(prog="python -m data2vec.job")
+    parser.add_argument("--log", type=Path, required=True, help="file that takes the command's output")
+    parser.add_argument("--gpus", type=int, default=0, help="cards of its own; 0 hides all cards from it")
+    parser.add_argument("--state", type=Path, help="resumable training state of the command")
+    parser.add_argument("--version", default="", help="of the code and configuration behind the command")
+    parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files that the state depends on")
+    parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
+    asked = parser.parse_args(words)
+    asked.log.parent.mkdir(parents=True, exist_ok=True)
+    with asked.log.open("w", encoding="utf-8") as log, contextlib.ExitStack() as held:
+        _note(log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(asked.command)}")
+        inherited = [held.enter_context(_only_one(asked.state))] if asked.state else []
+        if asked.state and put_aside(asked.state, identity(asked.version, asked.command, asked.inputs)):
+            _note(
+                log,
+                "code, settings or inputs changed: the earlier training state is put aside, a new run starts",
+            )
+        environment, locks = give_gpus(asked.gpus, os.environ)
+        for lock in locks:
+            held.enter_context(lock)
+        code = _run(asked.command, environment, log, [lock.fileno() for lock in inherited])
+    if code != 0:
+        _show_tail(asked.log, code)
+    return code
+
+
+def identity(version: str, command: Sequence[str], inputs: Sequence[Path]) -> str:
+    """Hash of what a training state depends on: code and configuration, the command, its input files."""
+    digest = hashlib.sha256(f"{version} {shlex.join(command)}".encode())
+    for path in inputs:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def put_aside(state: Path, identity: str) -> bool:
+    """Rename a state that belongs to another identity to `*.previous`; note the identity of what follows."""
+    note = state.with_name(state.name + ".identity")
+    is_other = state.exists() and (not note.exists() or note.read_text() != identity)
+    if is_other:
+        state.replace(state.with_name(state.name + ".previous"))
+    partial = note.with_name(note.name + ".partial")
+    partial.write_text(identity)
+    partial.replace(note)
+    return is_other
+
+
+def give_gpus(
+    count: int, environment: os._Environ[str] | dict[str, str]
+) -> tuple[dict[str, str], list[IO[str]]]:
+    """The environment in which a command sees `count` cards that are its own, and the locks that hold them.
+
+    Slurm hands out cards itself, so inside a Slurm job nothing changes. Cards that cannot be told apart (no
+    nvidia-smi) are left as they are.
+    """
+    changed = dict(environment)
+    locks: list[IO[str]] = []
+    if "SLURM_JOB_ID" in changed:
+        return changed, locks
+    cards = visible_gpus(changed)
+    if count == 0:
+        changed["CUDA_VISIBLE_DEVICES"] = ""
+    elif cards:
+        mine, locks = claim_gpus(count, cards, say=_say)
+        changed |= {"CUDA_VISIBLE_DEVICES": ",".join(mine), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return changed, locks
+
+
+def _only_one(state: Path) -> IO[str]:
+    """A lock beside a training state, inherited by the command: a second one waits while a first lives."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    lock = state.with_name(state.name + ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _say(f"waiting: another process still trains on {state}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:
+        _say(f"{state.parent} has no file locks: make sure that only one process trains there")
+    return lock
+
+
+def _run(command: list[str], environment: dict[str, str], log: IO[str], inherited: list[int]) -> int:
+    """Run a command to its end, or to the end of the process that started this one."""
+    parent = os.getppid()
+    child = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, pass_fds=inherited, preexec_fn=_die_with_parent
+    )
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command itself
+    while True:
+        try:
+            code = child.wait(timeout=POLL_SECONDS)
+            return 128 - code if code < 0 else code
+        except subprocess.TimeoutExpired:
+            if os.getppid() != parent:  # Snakemake was killed; what it starts next must find nothing running
+                child.kill()
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill the command if this process is killed (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _show_tail(log: Path, code: int) -> None:
+    """Print the end of a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    tail = "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])
+    _say(f"\nThe command ended with exit code {code}. End of its log, {log}:\n{tail}")
+
+
+def _note(log: IO[str], line: str) -> None:
+    log.write(f"# {line}\n")
+    log.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

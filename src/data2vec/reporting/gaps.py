@@ -1,0 +1,118 @@
+"""What should be in the report and is not: found by comparing results.csv with what it implies.
+
+A method that has a score for one seed should have it for every seed; a score should have its controls;
+an experiment should have each of its values; a number of ours should have a published one beside it.
+"""
+
+import pandas as pd
+
+from data2vec.reporting import stats
+from data2vec.reporting.experiments import Experiment, published_curve
+from data2vec.reporting.files import Issue
+from data2vec.reporting.ladders import absent_controls
+from data2vec.reporting.names import is_control, is_score, method_label, metric_label
+from data2vec.reporting.published import RULES, match
+
+
+def find_gaps(
+    frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]
+) -> list[Issue]:
+    """Every gap, as issues to be listed on the page."""
+    return [
+        *_absent_scores(frame),
+        *_absent_controls(frame),
+        *_absent_points(frame, experiments),
+        *_unpublished(frame, published),
+        *_absent_curves(frame, published, experiments),
+    ]
+
+
+def _absent_scores(frame: pd.DataFrame) -> list[Issue]:
+    """Scores that some main run of a group has and another lacks."""
+    main = frame[frame["experiment"] == "main"]
+    issues = []
+    for _, group in main.groupby(["scale", "modality"], sort=True):
+        trained = group[~group["method"].map(is_control)]
+        seeds = sorted(set(trained["seed"].astype(int)))
+        scores = sorted({metric for metric in trained["metric"] if is_score(metric)})
+        good = trained.dropna(subset="value")
+        there = set(zip(good["method"], good["metric"], good["seed"].astype(int), strict=True))
+        for method in sorted(set(trained["method"])):
+            for metric in scores:
+                lacking = [seed for seed in seeds if (method, metric, seed) not in there]
+                if lacking:
+                    issues.append(
+                        Issue(
+                            "missing",
+                            f"{method_label(method)}: no {metric_label(metric)} for {_seeds(lacking)}",
+                        )
+                    )
+    return issues
+
+
+def _absent_controls(frame: pd.DataFrame) -> list[Issue]:
+    many = frame["scale"].nunique() > 1
+    return [
+        Issue(
+            "missing",
+            f"no control “{control}” for {metric_label(metric)}"
+            + (f" ({scale}, {modality})" if many else ""),
+        )
+        for scale, modality, metric, control in absent_controls(frame)
+    ]
+
+
+def _absent_points(frame: pd.DataFrame, experiments: dict[str, Experiment]) -> list[Issue]:
+    issues = []
+    for name, experiment in experiments.items():
+        rows = frame[frame["experiment"] == name]
+        if rows.empty:
+            issues.append(Issue("not run", f"experiment {name}: {experiment.title}"))
+            continue
+        good = rows[(rows["metric"] == experiment.metric) & rows["value"].notna()]
+        seeds = sorted(set(rows["seed"].astype(int)))
+        for value in experiment.values:
+            there = set(good.loc[good["variant"] == value, "seed"].astype(int))
+            lacking = [seed for seed in seeds if seed not in there]
+            if lacking:
+                score = metric_label(experiment.metric)
+                what = f"experiment {name}, {experiment.axis} = {value}: no {score} for {_seeds(lacking)}"
+                issues.append(Issue("missing", what))
+    return issues
+
+
+def _unpublished(frame: pd.DataFrame, published: pd.DataFrame) -> list[Issue]:
+    issues = []
+    for row in stats.main_scores(frame).to_dict("records"):
+        expected = any(
+            (rule.modality, rule.metric, rule.method) == (row["modality"], row["metric"], row["method"])
+            for rule in RULES
+        )
+        absent = match(published, row["modality"], row["metric"], row["method"], row["model"]) is None
+        if absent and (expected or not is_control(row["method"])):
+            why = "its row is not in the published tables" if expected else "the papers do not report it"
+            issues.append(
+                Issue(
+                    "no published number",
+                    f"{method_label(row['method'])}, {metric_label(row['metric'])}: {why}",
+                )
+            )
+    return issues
+
+
+def _absent_curves(
+    frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]
+) -> list[Issue]:
+    run = set(frame["experiment"])
+    return [
+        Issue(
+            "no published number",
+            f"experiment {name}: no table “{experiment.published}” for {experiment.modality}",
+        )
+        for name, experiment in experiments.items()
+        if name in run and experiment.published and published_curve(experiment, published) is None
+    ]
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else "seeds " + ", ".join(map(str, seeds))

@@ -1,0 +1,57 @@
+"""The parity ladder: each score with its controls, best first, and whether pre-training clears them all."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from data2vec.reporting import stats
+from data2vec.reporting.names import CONTROLS_OF, is_control, lower_is_better, metric_rank
+
+ABOVE, BELOW, WITHIN = "above every control", "below a control", "within the spread"
+
+
+def ladders(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Per group and score with a value: ((metric, unit), summary ordered from best to worst)."""
+    scores = stats.main_scores(frame)
+    scores = scores[scores["n"] > 0]
+    result = []
+    for key, part in scores.groupby([*stats.GROUP, "metric", "unit"], sort=False):
+        metric, unit = key[-2:]
+        ordered = part.sort_values("mean", ascending=lower_is_better(metric), kind="stable")
+        result.append(((metric, unit), ordered))
+    return sorted(result, key=lambda item: metric_rank(item[0][0]))
+
+
+def strongest_control(ladder: pd.DataFrame) -> dict[str, Any] | None:
+    """The best of the controls in one ladder; None without any."""
+    found = ladder[ladder["method"].map(is_control)]
+    return found.iloc[0].to_dict() if len(found) else None
+
+
+def control_verdict(record: dict[str, Any], best: dict[str, Any] | None) -> tuple[str, float]:
+    """(phrase, difference) of a pre-trained method against the strongest control.
+
+    The two standard deviations added are the margin: a difference inside it decides nothing.
+    """
+    if best is None:
+        return "no control was run", math.nan
+    difference = record["mean"] - best["mean"]
+    if record["n"] < 2:
+        return "one run, no verdict", difference
+    if abs(difference) <= stats.spread_of(record["std"]) + stats.spread_of(best["std"]):
+        return WITHIN, difference
+    ahead = (difference < 0) == lower_is_better(record["metric"])
+    return (ABOVE if ahead else BELOW), difference
+
+
+def absent_controls(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """(scale, modality, metric, control) for each control that should stand beside a score and does not."""
+    absent = []
+    for (scale, modality, metric), part in stats.main_scores(frame).groupby(["scale", "modality", "metric"]):
+        if all(is_control(method) for method in part["method"]):
+            continue
+        there = set(part.loc[part["n"] > 0, "method"])
+        expected = CONTROLS_OF.get(metric, ())
+        absent += [(scale, modality, metric, control) for control in expected if control not in there]
+    return absent

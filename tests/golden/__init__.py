@@ -1,0 +1,1 @@
+"""Golden tests: numbers of the original implementation, one folder per case."""

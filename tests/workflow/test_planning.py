@@ -1,0 +1,184 @@
+"""Which runs a configuration stands for, where they go, and with which overrides they start."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data2vec.compose import amend, compose, split_overrides
+from data2vec.config import dump
+from data2vec.errors import UserError
+from data2vec.planning import Plan, label, override_text
+from data2vec.settings import Settings, check
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def settings(**config: object) -> Settings:
+    return check(config, SCHEMA)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return Plan(ROOT / "config")
+
+
+def test_main_runs_come_with_three_controls(plan: Plan) -> None:
+    files = plan.targets(settings(experiments=[], seeds=2))
+    root = "results/embedded/vision"
+    expected = {
+        f"{root}/{name}/seed{k}/{file}metrics.json"
+        for k in range(2)
+        for name, file in [
+            *((method, file) for method in ("data2vec", "data2vec2") for file in ("", "probe/", "finetune/")),
+            ("random", "probe/"),
+            ("pixels", "probe/"),
+            ("scratch", "finetune/"),
+        ]
+    }
+    assert set(files) == expected and len(files) == len(expected)
+
+
+def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
+    def experiments(**config: object) -> set[str]:
+        return {m.group(1) for f in plan.targets(settings(**config)) if (m := re.search(r"/(\w+)--", f))}
+
+    assert experiments() == {"k_layers", "target_feature"}
+    assert experiments(scale="mini") == set()
+    assert experiments(experiments="mask_ratio") == {"mask_ratio"}
+    assert "model_size" in experiments(scale="paper", experiments="all")
+    assert "model_size" not in experiments(experiments="all")
+
+
+def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> None:
+    main = plan.pretrain_words(plan.run("embedded", "vision", "data2vec"), 3, settings(budget=0.5))
+    point = plan.pretrain_words(plan.run("embedded", "vision", "k_layers--2"), 3, settings(budget=0.5))
+    changed = set(point) ^ set(main)
+    assert changed == {
+        "experiment=main",
+        "experiment=k_layers",
+        "variant=data2vec",
+        "variant=2",
+        "target.top_k=2",
+    }
+    assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(
+        main
+    )
+
+
+def test_an_axis_can_set_several_keys_or_a_group(plan: Plan) -> None:
+    decay = plan.run("embedded", "vision", "teacher_decay--0.99").overrides
+    assert decay["teacher.start"] == decay["teacher.end"] == 0.99
+    words = plan.pretrain_words(plan.run("paper", "vision", "model_size--large"), 0, settings())
+    assert "model=large" in words and "model=base" not in words
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("datavec2", "did you mean 'data2vec2'?"),
+        ("k_layer--2", "did you mean 'k_layers'?"),
+        ("k_layers--9", "unknown value of k_layers at scale embedded '9'"),
+        ("random", "unknown run"),
+    ],
+)
+def test_a_misspelt_run_is_named(plan: Plan, name: str, words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        plan.run("embedded", "vision", name)
+
+
+def test_controls_start_from_the_reference_run(plan: Plan) -> None:
+    assert plan.start("probe", "embedded", "vision", "pixels") == ("data2vec2", "pixels")
+    assert plan.start("finetune", "embedded", "vision", "scratch") == ("data2vec2", "scratch")
+    assert plan.start("probe", "embedded", "vision", "k_layers--1") == ("k_layers--1", "")
+    with pytest.raises(UserError):
+        plan.start("finetune", "embedded", "vision", "pixels")
+
+
+def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
+    by_experiment = plan.targets_by_experiment(settings(scale="paper"))
+    assert {f.split("/", 4)[4] for f in by_experiment["k_layers"]} == {
+        "seed0/metrics.json",
+        "seed0/probe/metrics.json",
+    }
+    assert {f.split("/", 4)[4] for f in by_experiment["model_size"]} == {
+        "seed0/metrics.json",
+        "seed0/finetune/metrics.json",
+    }
+
+
+def test_an_experiment_may_fix_its_seeds(plan: Plan) -> None:
+    experiment = replace(plan.experiments["k_layers"], seeds=3)
+    assert len(plan.experiment_targets(experiment, settings())) == 4 * 2 * 3
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (1e-5, "1.0e-05"),
+        (0.001, "0.001"),
+        (300, "300"),
+        (None, "null"),
+        (True, "true"),
+        ([0.8, 1.0], "[0.8,1.0]"),
+    ],
+)
+def test_values_read_alike_everywhere(value: object, text: str) -> None:
+    import yaml
+
+    assert override_text("k", value) == f"k={text}"
+    assert yaml.safe_load(text) == value
+
+
+@pytest.mark.parametrize("value, text", [(0.9998, "0.9998"), ("ffn", "ffn"), ([1, 2], "1-2"), ("a/b", "a-b")])
+def test_labels_fit_into_a_folder_name(value: object, text: str) -> None:
+    assert label(value) == text
+
+
+BROKEN = {
+    "name": ("name: other\n", "must be the file's name"),
+    "missing": ("name: broken\ntitle: t\n", "the key 'base' is missing"),
+    "unknown key": ("name: broken\nvalue: [1]\n", "did you mean 'values'?"),
+    "metric": (
+        "name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: [1]\nmetric: linear_top\n",
+        "did you mean 'linear_top1'?",
+    ),
+    "values": (
+        "name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: 3\nmetric: loss\n",
+        "values must be a list",
+    ),
+    "double": ("name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: [1, 1]\nmetric: loss\n", "must differ"),
+}
+
+
+@pytest.mark.parametrize("text, words", BROKEN.values(), ids=BROKEN)
+def test_a_broken_experiment_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "experiments").mkdir()
+    head = (
+        "title: t\nbase: {}\naxis: a\nvalues: [1]\nmetric: loss\n" if text.startswith("name: other") else ""
+    )
+    (tmp_path / "experiments" / "broken.yaml").write_text(text + head)
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        _ = Plan(tmp_path).experiments
+    assert "broken" in str(error.value)
+
+
+@pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
+def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp_path: Path) -> None:
+    everything = settings(scale=scale, experiments="all")
+    names = {Path(f).parts[3] for f in plan.targets(everything)} - {"random", "pixels", "scratch"}
+    for name in sorted(names):
+        run = plan.run(scale, "vision", name)
+        words = plan.pretrain_words(run, 0, everything)
+        config = compose(split_overrides(words))
+        assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), (
+            words
+        )
+    saved = tmp_path / "config.yaml"
+    saved.write_text(dump(config))
+    stages = plan.modality(scale, "vision")
+    amend(
+        saved, split_overrides([override_text(k, v) for k, v in {**stages.probe, **stages.finetune}.items()])
+    )
