@@ -229,9 +229,7 @@ def test_corrupted_tokens_differ_only_where_selected() -> None:
     assert (out[~masks.is_selected] == tokens[~masks.is_selected]).all()
     assert (out[masks.is_masked] == 50).all() and out[masks.is_random].min() >= 4
     kept = masks.is_selected & ~masks.is_masked & ~masks.is_random
-    assert (out[kept] == tokens[kept]).all() and kept.sum() / masks.is_selected.sum() == pytest.approx(
-        0.1, abs=0.03
-    )
+    assert (out[kept] == tokens[kept]).all() and kept.sum() / masks.is_selected.sum() == pytest.approx(0.1, abs=0.03)
 
 
 def test_the_generator_decides() -> None:

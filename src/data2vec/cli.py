@@ -72,9 +72,7 @@ def prepare(words: Words) -> None:
     if mirror and not Path(mirror).is_dir():
         raise UserError(f"data_mirror = {mirror}: no such folder")
     offline = words.get("offline", "false").lower() == "true"
-    manifest = run(
-        choice, Path(words.get("data_dir", "results/data")), Path(mirror) if mirror else None, offline
-    )
+    manifest = run(choice, Path(words.get("data_dir", "results/data")), Path(mirror) if mirror else None, offline)
     log.info("prepared: %s", manifest)
 
 
@@ -193,6 +191,4 @@ def _help_on_keys(name: str) -> str:
     for group in GROUPS:
         options = sorted(p.stem for p in (CONFIG_DIR / group).glob("*.yaml"))
         lines.append(f"  {group:10} {', '.join(options)}")
-    return "\n".join(
-        [*lines, "", "keys (defaults of the schema; recipes change them):", *describe_keys(), ""]
-    )
+    return "\n".join([*lines, "", "keys (defaults of the schema; recipes change them):", *describe_keys(), ""])

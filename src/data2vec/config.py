@@ -41,12 +41,8 @@ class VisionConfig(Section):
     image_size: Positive = Field(224, description="pixels on a side after cropping")
     patch_size: Positive = Field(16, description="pixels on a side of a patch")
     channels: Positive = Field(3, description="colour channels")
-    mean: tuple[float, float, float] = Field(
-        (0.485, 0.456, 0.406), description="per channel, of [0, 1] pixels"
-    )
-    std: tuple[float, float, float] = Field(
-        (0.229, 0.224, 0.225), description="per channel, of [0, 1] pixels"
-    )
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="per channel, of [0, 1] pixels")
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="per channel, of [0, 1] pixels")
     crop_scale: tuple[Share, Share] = Field((0.2, 1.0), description="area share of random resized crops")
     horizontal_flip: bool = Field(True, description="flip half of the images")
     color_jitter: NonNegative = Field(0.0, description="strength of brightness, contrast, saturation jitter")
@@ -74,9 +70,7 @@ class ModelConfig(Section):
     relative_positions: Literal["none", "shared", "per_block"] = Field(
         "none", description="learned relative position bias (1.0 vision)"
     )
-    absolute_positions: Literal["none", "learned", "sincos"] = Field(
-        "none", description="added to the tokens"
-    )
+    absolute_positions: Literal["none", "learned", "sincos"] = Field("none", description="added to the tokens")
     alibi: Literal["none", "1d", "manhattan", "euclidean"] = Field(
         "none", description="distance bias of the scores with a learned scale (2.0)"
     )
@@ -102,9 +96,7 @@ class MaskConfig(Section):
     length: Positive = Field(3, description="side of a block, in patches")
     adjust: NonNegative = Field(0.07, description="added to the ratio before the exact-count step")
     clones: Positive = Field(16, description="masked views per sample (2.0)")
-    num_patches: Positive | None = Field(
-        None, description="beit_block: patches hidden at most, null = by ratio"
-    )
+    num_patches: Positive | None = Field(None, description="beit_block: patches hidden at most, null = by ratio")
     min_block: Positive = Field(16, description="beit_block: smallest block, in patches")
     max_block: Positive | None = Field(None, description="beit_block: largest block, null = num_patches")
     expand_adjacent: bool = Field(False, description="complete masks next to existing blocks")
@@ -172,9 +164,7 @@ class OptimConfig(Section):
         "cosine", description="learning-rate schedule"
     )
     warmup_updates: Count = Field(50_040, description="updates of linear warm-up (scaled by budget)")
-    phases: tuple[Share, Share, Share] = Field(
-        (0.03, 0.9, 0.07), description="tri_stage: warm-up, hold, decay"
-    )
+    phases: tuple[Share, Share, Share] = Field((0.03, 0.9, 0.07), description="tri_stage: warm-up, hold, decay")
     betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
     eps: float = Field(1e-8, gt=0, description="Adam's, outside the bias correction (P-7)")
     weight_decay: NonNegative = Field(0.05, description="decoupled")
@@ -189,12 +179,8 @@ class TrainConfig(Section):
 
     updates: Positive = Field(375_300, description="optimiser updates (scaled by budget)")
     batch_size: Positive = Field(256, description="samples per update over all devices")
-    micro_batch: Positive | None = Field(
-        None, description="samples per forward pass, null = as many as batch_size"
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto = bf16 where it is fast"
-    )
+    micro_batch: Positive | None = Field(None, description="samples per forward pass, null = as many as batch_size")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto = bf16 where it is fast")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda if there is one")
     threads: Count = Field(0, description="CPU threads, 0 = torch's default")
     workers: Count = Field(2, description="loader processes")
@@ -212,9 +198,7 @@ class ProbeConfig(Section):
     features: Literal["encoder", "random", "pixels"] = Field("encoder", description="what is probed")
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     train_limit: Positive | None = Field(10_000, description="training samples used, stratified; null = all")
-    regularisation: list[float] = Field(
-        [0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data"
-    )
+    regularisation: list[float] = Field([0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data")
     neighbours: Positive = Field(20, description="k of k-NN")
     batch_size: Positive = Field(256, description="samples per forward pass")
 
@@ -234,23 +218,17 @@ class FinetuneConfig(Section):
     betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
     clip_norm: NonNegative = Field(0.0, description="gradient norm limit, 0 = off")
     layer_decay: float = Field(0.65, gt=0, le=1, description="factor of the learning rate per block")
-    layer_decay_rule: Literal["data2vec2", "beit", "mae"] = Field(
-        "data2vec2", description="what gets which factor"
-    )
+    layer_decay_rule: Literal["data2vec2", "beit", "mae"] = Field("data2vec2", description="what gets which factor")
     drop_path: Share = Field(0.1, description="stochastic depth of the last block")
     label_smoothing: Share = Field(0.1, description="of the targets")
     mixup: NonNegative = Field(0.7, description="alpha, 0 = off")
     cutmix: NonNegative = Field(1.0, description="alpha, 0 = off")
     mix_prob: Share = Field(0.9, description="share of batches that are mixed")
-    randaugment: str | None = Field(
-        "rand-m9-mstd0.5-inc1", description="timm's auto-augment string, null = off"
-    )
+    randaugment: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's auto-augment string, null = off")
     random_erasing: Share = Field(0.25, description="probability")
     crop_scale: tuple[Share, Share] = Field((0.08, 1.0), description="area share of random resized crops")
     train_limit: Positive | None = Field(None, description="labelled samples used, stratified; null = all")
-    eval_every: Positive | None = Field(
-        None, description="updates between evaluations, null = ten times a run"
-    )
+    eval_every: Positive | None = Field(None, description="updates between evaluations, null = ten times a run")
 
 
 class RunConfig(Section):

@@ -47,9 +47,7 @@ def code_fingerprint(entry: str, source_dir: Path) -> str:
 def import_closure(entry: str, source_dir: Path) -> set[str]:
     """The entry module and all first-party modules that it reaches, packages on the way included."""
     if _module_file(entry, source_dir) is None:
-        raise UserError(
-            f"no module '{entry}' under {source_dir}: the rules and the package do not fit together"
-        )
+        raise UserError(f"no module '{entry}' under {source_dir}: the rules and the package do not fit together")
     found: set[str] = set()
     waiting = [entry]
     while waiting:
@@ -136,11 +134,7 @@ def _canonical(node: object) -> str:
     `ast.dump` changed between versions, so empty fields (which newer versions add) are left out here.
     """
     if isinstance(node, ast.AST):
-        fields = (
-            (name, value)
-            for name, value in ast.iter_fields(node)
-            if value not in (None, []) or name == "value"
-        )
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []) or name == "value")
         return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields)})"
     if isinstance(node, list):
         return f"[{','.join(_canonical(item) for item in node if not _is_docstring(item))}]"
@@ -149,11 +143,7 @@ def _canonical(node: object) -> str:
 
 def _is_docstring(node: object) -> bool:
     """A string that stands alone does nothing, wherever it stands."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def config_fingerprint(config_dir: Path, choices: Mapping[str, str]) -> str:

@@ -2,7 +2,8 @@
 
 Around the command: its output goes to the log, whose end is shown if it fails; it gets graphics cards of its
 own (or none, if it asked for none); it ends when Snakemake ends, even by `kill -9`; and a training state that
-stems from other code or other settings is put aside instead of being continued. Standard library only.
+stems from other code or other input files is put aside instead of being continued (the trainer itself checks
+the configuration). Standard library only.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--log", type=Path, required=True, help="file that takes the command's output")
     parser.add_argument("--gpus", type=int, default=0, help="cards of its own; 0 hides all cards from it")
     parser.add_argument("--state", type=Path, help="resumable training state of the command")
-    parser.add_argument("--version", default="", help="of the code and configuration behind the command")
+    parser.add_argument("--code", default="", help="fingerprint of the code behind the command")
     parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files that the state depends on")
     parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
     asked = parser.parse_args(words)
@@ -42,10 +43,10 @@ def main(words: Sequence[str]) -> int:
     with asked.log.open("w", encoding="utf-8") as log, contextlib.ExitStack() as held:
         _note(log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(asked.command)}")
         inherited = [held.enter_context(_only_one(asked.state))] if asked.state else []
-        if asked.state and put_aside(asked.state, identity(asked.version, asked.command, asked.inputs)):
+        if asked.state and put_aside(asked.state, identity(asked.code, asked.inputs)):
             _note(
                 log,
-                "code, settings or inputs changed: the earlier training state is put aside, a new run starts",
+                "code or input files changed: the earlier training state is put aside, a new run starts",
             )
         environment, locks = give_gpus(asked.gpus, os.environ)
         for lock in locks:
@@ -56,9 +57,9 @@ def main(words: Sequence[str]) -> int:
     return code
 
 
-def identity(version: str, command: Sequence[str], inputs: Sequence[Path]) -> str:
-    """Hash of what a training state depends on: code and configuration, the command, its input files."""
-    digest = hashlib.sha256(f"{version} {shlex.join(command)}".encode())
+def identity(code: str, inputs: Sequence[Path]) -> str:
+    """Hash of what a training state depends on besides its configuration."""
+    digest = hashlib.sha256(code.encode())
     for path in inputs:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -77,9 +78,7 @@ def put_aside(state: Path, identity: str) -> bool:
     return is_other
 
 
-def give_gpus(
-    count: int, environment: os._Environ[str] | dict[str, str]
-) -> tuple[dict[str, str], list[IO[str]]]:
+def give_gpus(count: int, environment: os._Environ[str] | dict[str, str]) -> tuple[dict[str, str], list[IO[str]]]:
     """The environment in which a command sees `count` cards that are its own, and the locks that hold them.
 
     Slurm hands out cards itself, so inside a Slurm job nothing changes. Cards that cannot be told apart (no

@@ -24,9 +24,7 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     if shutil.which("nvidia-smi", path=environment.get("PATH")) is None:
         return []
     try:
-        lines = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
+        lines = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     cards = [line for line in lines.splitlines() if line.startswith("GPU ")]  # MIG slices are indented

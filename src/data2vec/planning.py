@@ -136,9 +136,7 @@ def _value_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         text = repr(value)
-        return (
-            text.replace("e", ".0e") if "e" in text and "." not in text else text
-        )  # YAML reads 1e-05 as text
+        return text.replace("e", ".0e") if "e" in text and "." not in text else text  # YAML reads 1e-05 as text
     if isinstance(value, list | tuple):
         return "[" + ",".join(_value_text(item) for item in value) + "]"
     return str(value)
@@ -203,9 +201,7 @@ class Plan:
             return [e for e in here if e.points(settings.scale)]
         if asked == "default":
             names = self.scale(settings.scale).experiments
-            return [
-                e for e in here if e.name in [known(n, list(self.experiments), "experiment") for n in names]
-            ]
+            return [e for e in here if e.name in [known(n, list(self.experiments), "experiment") for n in names]]
         names = [asked] if isinstance(asked, str) else asked
         chosen = [self.experiments[known(name, list(self.experiments), "experiment")] for name in names]
         for experiment in chosen:
@@ -272,9 +268,7 @@ class Plan:
     def targets_by_experiment(self, settings: Settings) -> dict[str, list[str]]:
         """The metrics.json files of every experiment that can be run at the scale of the settings."""
         offered = self.scale(settings.scale).modalities
-        runnable = [
-            e for e in self.experiments.values() if e.modality in offered and e.points(settings.scale)
-        ]
+        runnable = [e for e in self.experiments.values() if e.modality in offered and e.points(settings.scale)]
         return {e.name: self.experiment_targets(e, settings) for e in runnable}
 
     def experiment_targets(self, experiment: Experiment, settings: Settings) -> list[str]:
@@ -318,11 +312,7 @@ class Plan:
 
 def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:
     """One metrics.json for every (run, stage) and seed."""
-    return [
-        f"{folder(scale, modality, run, k)}/{METRICS_FILE[stage]}"
-        for run, stage in stages
-        for k in range(seeds)
-    ]
+    return [f"{folder(scale, modality, run, k)}/{METRICS_FILE[stage]}" for run, stage in stages for k in range(seeds)]
 
 
 def _read_scale(path: Path, name: str) -> Scale:
@@ -335,9 +325,7 @@ def _read_scale(path: Path, name: str) -> Scale:
         if set(asked) != set(RESOURCE_KEYS):
             raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
         resources[stage] = Resources(**asked)
-    modalities = {
-        kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()
-    }
+    modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
     return Scale(name, content.get("experiments", []), modalities, resources)
 
 

@@ -69,16 +69,12 @@ def check(config: dict[str, Any], schema_file: Path) -> Settings:
     properties: dict[str, dict[str, Any]] = read_yaml(schema_file)["properties"]
     for key in config:
         known(key, list(properties), "configuration key")
-    values: dict[str, Any] = {
-        key: _plain(config.get(key, rule["default"]), rule) for key, rule in properties.items()
-    }
+    values: dict[str, Any] = {key: _plain(config.get(key, rule["default"]), rule) for key, rule in properties.items()}
     for key, rule in properties.items():
         _check_value(key, values[key], rule)
     mirror = values["data_mirror"]
     if mirror is not None and not Path(mirror).is_dir():
-        raise UserError(
-            f"data_mirror = '{mirror}' is not a folder. Give an existing folder, or leave the key out."
-        )
+        raise UserError(f"data_mirror = '{mirror}' is not a folder. Give an existing folder, or leave the key out.")
     return Settings(**values)
 
 
@@ -88,9 +84,7 @@ def _kinds(rule: dict[str, Any]) -> list[str]:
 
 def _plain(value: object, rule: dict[str, Any]) -> object:
     """`true` and `null` reach us as text from Snakemake's command line; read them as YAML where allowed."""
-    meant = (
-        {"true": True, "false": False, "null": None}.get(value, value) if isinstance(value, str) else value
-    )
+    meant = {"true": True, "false": False, "null": None}.get(value, value) if isinstance(value, str) else value
     return meant if any(type(meant) in TYPES[name][0] for name in _kinds(rule)) else value
 
 
@@ -98,9 +92,7 @@ def _check_value(key: str, value: object, rule: dict[str, Any]) -> None:
     """Type and range of one value; a list's items and a mapping's values too."""
     names = _kinds(rule)
     allowed = tuple(kind for name in names for kind in TYPES[name][0])
-    is_stray_bool = (
-        isinstance(value, bool) and bool not in allowed
-    )  # a bool is an int to Python, not to a user
+    is_stray_bool = isinstance(value, bool) and bool not in allowed  # a bool is an int to Python, not to a user
     words = " or ".join(TYPES[name][1] for name in names)
     low, above = rule.get("minimum"), rule.get("exclusiveMinimum")
     words += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""

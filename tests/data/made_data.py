@@ -9,9 +9,7 @@ import numpy as np
 from PIL import Image
 
 
-def encoded_image(
-    seed: int, size: tuple[int, int] = (32, 32), mode: str = "RGB", format: str = "JPEG"
-) -> bytes:
+def encoded_image(seed: int, size: tuple[int, int] = (32, 32), mode: str = "RGB", format: str = "JPEG") -> bytes:
     """A smooth random picture of (width, height), encoded."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     stream = io.BytesIO()

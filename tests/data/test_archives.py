@@ -22,9 +22,7 @@ def test_archive_gives_back_what_went_in(tmp_path: Path, ending: str) -> None:
     assert dict(read_members(archive, limit=10_000)) == FILES
     (tmp_path / "out").mkdir()
     extract(archive, tmp_path / "out", limit=10_000)
-    assert {
-        str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.txt")
-    } == FILES
+    assert {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.txt")} == FILES
 
 
 def test_a_folder_reads_like_an_archive(tmp_path: Path) -> None:
@@ -34,9 +32,7 @@ def test_a_folder_reads_like_an_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".tar.gz", ".zip"])
-@pytest.mark.parametrize(
-    "name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt"]
-)
+@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt"])
 def test_archive_cannot_write_outside_the_folder(tmp_path: Path, ending: str, name: str) -> None:
     archive = write_archive(tmp_path / f"x{ending}", {"fine.txt": b"1", name: b"evil"})
     (tmp_path / "out").mkdir()
@@ -99,7 +95,5 @@ def test_unknown_kind_of_archive_says_which_are_known(tmp_path: Path) -> None:
 
 def test_only_wanted_members_are_read(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "x.tar.gz", FILES)
-    assert [name for name, _ in read_members(archive, 10_000, lambda name: "sub" in name)] == [
-        "set/sub/b.txt"
-    ]
+    assert [name for name, _ in read_members(archive, 10_000, lambda name: "sub" in name)] == ["set/sub/b.txt"]
     assert io.BytesIO(dict(read_members(archive, 10_000))["set/a.txt"]).read(5) == b"alpha"

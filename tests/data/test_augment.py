@@ -48,9 +48,7 @@ def test_crops_fit_and_are_distributed_as_torchvisions() -> None:
         drawn = [transform.make_params([image]) for _ in range(count)]
     theirs = np.array([[p["top"], p["left"], p["height"], p["width"]] for p in drawn])
     quantiles = [0.05, 0.25, 0.5, 0.75, 0.95]
-    np.testing.assert_allclose(
-        np.quantile(ours, quantiles, axis=0), np.quantile(theirs, quantiles, axis=0), atol=3
-    )
+    np.testing.assert_allclose(np.quantile(ours, quantiles, axis=0), np.quantile(theirs, quantiles, axis=0), atol=3)
 
 
 def test_crop_of_a_narrow_strip_falls_back_to_its_centre() -> None:
@@ -60,9 +58,7 @@ def test_crop_of_a_narrow_strip_falls_back_to_its_centre() -> None:
 
 def test_batch_is_torchvisions_crop_flip_and_normalisation() -> None:
     dataset = MadeImages([(32, 32), (40, 50), (64, 20)] * 4)
-    batch = PretrainImages(dataset, Augmentation(16, MEAN, STD)).batch(
-        np.arange(12), np.random.default_rng(3)
-    )
+    batch = PretrainImages(dataset, Augmentation(16, MEAN, STD)).batch(np.arange(12), np.random.default_rng(3))
     rng = np.random.default_rng(3)
     boxes = random_crops(rng, [tuple(x.shape[1:]) for x in dataset.pixels], SCALE, RATIO)
     is_flipped = rng.random(12) < 0.5
@@ -70,9 +66,7 @@ def test_batch_is_torchvisions_crop_flip_and_normalisation() -> None:
     for row, image in enumerate(dataset.pixels):
         expected = F.resized_crop(image, *boxes[row], [16, 16], v2.InterpolationMode.BICUBIC, antialias=True)
         expected = F.horizontal_flip(expected) if is_flipped[row] else expected
-        expected = (expected.float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
-            3, 1, 1
-        )
+        expected = (expected.float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
         torch.testing.assert_close(batch[row], expected)
     assert batch.dtype == torch.float32
     assert batch.is_contiguous()
@@ -90,9 +84,7 @@ def test_colour_jitter_changes_colours_within_its_strength() -> None:
     for image in dataset.pixels:
         image.fill_(100)
     plain = Augmentation(16, (0, 0, 0), (1, 1, 1), color_jitter=0.4)
-    levels = (
-        PretrainImages(dataset, plain).batch(np.arange(64), np.random.default_rng(0)).mean((1, 2, 3)) * 255
-    )
+    levels = PretrainImages(dataset, plain).batch(np.arange(64), np.random.default_rng(0)).mean((1, 2, 3)) * 255
     assert 58 < levels.min() < 75
     assert 125 < levels.max() < 142
 
@@ -111,9 +103,7 @@ def test_jitter_leaves_crops_and_flips_as_they_are() -> None:
 
 
 def test_normalisation_gives_zero_mean_and_unit_deviation(tmp_path: Path) -> None:
-    images = torch.randint(
-        0, 256, (64, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     share = images.float() / 255
     mean, std = share.mean((0, 2, 3)).tolist(), share.std((0, 2, 3), correction=0).tolist()
     out = normalise(images, mean, std)

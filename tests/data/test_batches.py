@@ -31,9 +31,7 @@ def masks(rng: np.random.Generator, batch_size: int) -> dict[str, np.ndarray]:
     return {"is_masked": rng.random((batch_size, 4)) < 0.5}
 
 
-def make_stream(
-    folder: Path, batch_size: int = 32, seed: int = 7, extra: Callable | None = masks
-) -> BatchStream:
+def make_stream(folder: Path, batch_size: int = 32, seed: int = 7, extra: Callable | None = masks) -> BatchStream:
     """Digits, augmented with everything on."""
     source = PretrainImages(load_images(folder, "train"), Augmentation(8, MEAN, STD, color_jitter=0.4))
     return BatchStream(source, batch_size, seed, extra)
@@ -58,9 +56,7 @@ def test_batch_has_the_stated_shapes(digits: Path) -> None:
         "indices": ((32,), torch.int64),
         "is_masked": ((32, 4), torch.bool),
     }
-    assert torch.equal(
-        batch["labels"], torch.from_numpy(load_images(digits, "train").labels)[batch["indices"]]
-    )
+    assert torch.equal(batch["labels"], torch.from_numpy(load_images(digits, "train").labels)[batch["indices"]])
 
 
 def test_same_step_gives_the_same_batch_whatever_came_before(digits: Path) -> None:
@@ -106,9 +102,7 @@ def test_workers_and_threads_change_nothing_and_order_is_kept(digits: Path, work
 
 def test_resume_equals_an_undisturbed_run(digits: Path) -> None:
     through = list(loader(make_stream(digits), 0, 8, workers=0))
-    resumed = list(loader(make_stream(digits), 0, 3, workers=0)) + list(
-        loader(make_stream(digits), 3, 8, workers=2)
-    )
+    resumed = list(loader(make_stream(digits), 0, 3, workers=0)) + list(loader(make_stream(digits), 3, 8, workers=2))
     assert all(equal(a, b) for a, b in zip(through, resumed, strict=True))
 
 
@@ -180,9 +174,7 @@ def test_damaged_image_ends_the_stream_with_one_line_that_names_it(
 ) -> None:
     files = {f"{split}/a/{i}.jpg": encoded_image(i) for split in ("train", "test") for i in range(3)}
     root = write_files(tmp_path / "own", files | {"train/a/1.jpg": encoded_image(1)[:300]})
-    source = PretrainImages(
-        load_images(run_prepare("imagefolder", path=root), "train"), Augmentation(16, MEAN, STD)
-    )
+    source = PretrainImages(load_images(run_prepare("imagefolder", path=root), "train"), Augmentation(16, MEAN, STD))
     with pytest.raises(UserError, match=r"^image .*train/a/1.jpg cannot be decoded \(.*\): repair") as raised:
         list(loader(BatchStream(source, 3, 0), 0, 1, workers))
     assert "\n" not in str(raised.value)

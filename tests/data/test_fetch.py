@@ -83,9 +83,7 @@ def test_download_is_checked_and_kept(tmp_path: Path, served: tuple[Path, str]) 
     assert again.files == found.files
 
 
-def test_second_address_is_tried(
-    tmp_path: Path, served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_address_is_tried(tmp_path: Path, served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, address = served
     monkeypatch.setattr(fetch, "RETRIES", 0)
     (folder / "good").write_bytes(b"data")
@@ -99,22 +97,16 @@ def test_wrong_download_leaves_nothing(
     folder, address = served
     monkeypatch.setattr(fetch, "RETRIES", 0)
     (folder / "bad").write_bytes(b"another")
-    with pytest.raises(
-        UserError, match=rf"could not download {ARCHIVE} \(http.*SHA256.*put it at .*downloads"
-    ):
+    with pytest.raises(UserError, match=rf"could not download {ARCHIVE} \(http.*SHA256.*put it at .*downloads"):
         download_originals(source_at(f"{address}/bad"), None, tmp_path / "data", offline=False)
     assert not list((tmp_path / "data" / "downloads").iterdir())
 
 
 def test_no_network_names_file_address_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "RETRIES", 0)
-    with pytest.raises(
-        UserError, match=rf"could not download {ARCHIVE} \(http://127.0.0.1:9/x: .*data_mirror="
-    ):
+    with pytest.raises(UserError, match=rf"could not download {ARCHIVE} \(http://127.0.0.1:9/x: .*data_mirror="):
         download_originals(source_at("http://127.0.0.1:9/x"), None, tmp_path, offline=False)
-    with pytest.raises(
-        UserError, match=rf"{ARCHIVE} is missing and this run is offline. .*https://www.cs.toronto"
-    ):
+    with pytest.raises(UserError, match=rf"{ARCHIVE} is missing and this run is offline. .*https://www.cs.toronto"):
         download_originals(CIFAR, None, tmp_path, offline=True)
 
 

@@ -23,9 +23,7 @@ def split_folder(root: Path, train: str = "train", test: str = "test", classes: 
     return write_files(root, files | {f"{test}/{c}/x.jpg": encoded_image(7, (50, 30)) for c in classes})
 
 
-def test_one_folder_of_classes_is_split_the_same_way_every_time(
-    run_prepare: Prepare, class_folders: Path
-) -> None:
+def test_one_folder_of_classes_is_split_the_same_way_every_time(run_prepare: Prepare, class_folders: Path) -> None:
     folder = run_prepare("imagefolder", path=class_folders)
     train, test = load_images(folder, "train"), load_images(folder, "test")
     assert train.classes == ["cat", "dog"]
@@ -39,9 +37,7 @@ def test_one_folder_of_classes_is_split_the_same_way_every_time(
     assert (folder / "test.csv").read_text() == first
 
 
-def test_images_are_not_copied_and_come_out_rgb_in_their_own_size(
-    run_prepare: Prepare, class_folders: Path
-) -> None:
+def test_images_are_not_copied_and_come_out_rgb_in_their_own_size(run_prepare: Prepare, class_folders: Path) -> None:
     before = tree(class_folders)
     folder = run_prepare("imagefolder", path=class_folders)
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "test.csv", "train.csv"]

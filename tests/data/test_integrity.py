@@ -27,9 +27,7 @@ def test_checksum_that_fits_passes_and_any_other_is_named(tmp_path: Path) -> Non
     file.write_bytes(b"abc")
     for algorithm in ("sha256", "md5"):
         check_digest(file, f"{algorithm}:{hashlib.new(algorithm, b'abc').hexdigest()}")
-    with pytest.raises(
-        UserError, match=r"a\.bin is not the expected file: its sha256 is ba78.*, expected 0000"
-    ):
+    with pytest.raises(UserError, match=r"a\.bin is not the expected file: its sha256 is ba78.*, expected 0000"):
         check_digest(file, "sha256:0000")
 
 

@@ -67,9 +67,7 @@ def tiny_files() -> dict[str, bytes]:
     """Tiny ImageNet with two classes, one image grey; the official order of members is not alphabetical."""
     files = {"t/words.txt": b"n01\tgoldfish, Carassius\nn02\tdesk\n", "t/wnids.txt": b"n02\nn01\n"}
     for n, wnid in enumerate(("n02", "n01")):
-        files |= {
-            f"t/train/{wnid}/images/{wnid}_{i}.JPEG": encoded_image(n * 9 + i, (64, 64)) for i in range(3)
-        }
+        files |= {f"t/train/{wnid}/images/{wnid}_{i}.JPEG": encoded_image(n * 9 + i, (64, 64)) for i in range(3)}
         files[f"t/train/{wnid}/{wnid}_boxes.txt"] = b"x"
     files["t/train/n01/images/n01_9.JPEG"] = encoded_image(5, (64, 64), mode="L")
     files |= {f"t/val/images/val_{i}.JPEG": encoded_image(30 + i, (64, 64)) for i in range(2)}
@@ -98,9 +96,7 @@ def test_digits_have_the_stated_split_every_time(run_prepare: Prepare) -> None:
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_cifar10_of_the_mirror_is_packed_and_the_mirror_stays_as_it_was(
-    run_prepare: Prepare, tmp_path: Path
-) -> None:
+def test_cifar10_of_the_mirror_is_packed_and_the_mirror_stays_as_it_was(run_prepare: Prepare, tmp_path: Path) -> None:
     mirror = cifar_mirror(tmp_path / "mirror", cifar_files(), {"conversion": "LOSSY"})
     before = tree(mirror)
     folder = run_prepare("cifar10", mirror=mirror)
@@ -126,9 +122,7 @@ def test_official_cifar10_batches_are_read(run_prepare: Prepare, tmp_path: Path,
     assert "not verified" in read_manifest(folder).note
 
 
-def test_official_cifar10_archive_must_have_the_official_checksum(
-    run_prepare: Prepare, tmp_path: Path
-) -> None:
+def test_official_cifar10_archive_must_have_the_official_checksum(run_prepare: Prepare, tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "cifar-10-python.tar.gz", cifar_pickles()[0])
     with pytest.raises(UserError, match=r"cifar-10-python.tar.gz is not the expected file"):
         run_prepare("cifar10", path=archive)
@@ -221,9 +215,7 @@ def test_fewer_images_than_stated_is_an_error(run_prepare: Prepare, tmp_path: Pa
         run_prepare("cifar10", mirror=mirror)
 
 
-def test_no_disk_space_leaves_nothing(
-    run_prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_disk_space_leaves_nothing(run_prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(
         UserError, match=r"not enough disk space .* the train images: 18,432 bytes needed, 1,000 bytes free"
@@ -232,9 +224,7 @@ def test_no_disk_space_leaves_nothing(
     assert nothing_left(tmp_path)
 
 
-def test_preparing_again_does_nothing_until_the_originals_change(
-    run_prepare: Prepare, tmp_path: Path
-) -> None:
+def test_preparing_again_does_nothing_until_the_originals_change(run_prepare: Prepare, tmp_path: Path) -> None:
     mirror = cifar_mirror(tmp_path / "mirror", cifar_files())
     folder = run_prepare("cifar10", mirror=mirror)
     before = tree(folder)

@@ -67,9 +67,7 @@ class Case:
         """Compare `value` with a tensor that stands elsewhere, by the same rule."""
         got, expected = torch.as_tensor(value).detach().cpu().double(), expected.double()
         if got.shape != expected.shape:
-            self._add(
-                name, torch.inf, torch.inf, f"(shape {tuple(got.shape)}, expected {tuple(expected.shape)})"
-            )
+            self._add(name, torch.inf, torch.inf, f"(shape {tuple(got.shape)}, expected {tuple(expected.shape)})")
             return
         bounds = (self.description.get("tolerance", {}).get("noise_only") or {}).get("bounds", {})
         if name in bounds:  # mathematically zero: the stored value is rounding noise
@@ -98,17 +96,13 @@ class Case:
     @property
     def worst(self) -> Deviation:
         """The quantity nearest to, or furthest beyond, its tolerance."""
-        return max(
-            self.deviations, key=lambda deviation: deviation.share, default=Deviation("nothing", 0.0, 0.0)
-        )
+        return max(self.deviations, key=lambda deviation: deviation.share, default=Deviation("nothing", 0.0, 0.0))
 
     def finish(self) -> None:
         """Fail if anything is out of tolerance, was not compared, or if nothing was compared at all."""
         failed = [deviation for deviation in self.deviations if not deviation.share <= 1]
         missed = [name for name in self.tensors if name not in self._settled and not name.startswith(GIVEN)]
-        lines = [
-            f"{len(failed)} of {len(self.deviations)} compared quantities are out of tolerance, in order:"
-        ]
+        lines = [f"{len(failed)} of {len(self.deviations)} compared quantities are out of tolerance, in order:"]
         lines += [f"  {deviation}" for deviation in failed[:20]]
         if failed:
             raise AssertionError("\n".join(lines))

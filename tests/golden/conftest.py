@@ -9,9 +9,7 @@ DEFAULT = Path(__file__).parent / "cases"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the folder of cases."""
-    parser.addoption(
-        "--golden-dir", default=None, help="folder of golden cases (default: those kept in the project)"
-    )
+    parser.addoption("--golden-dir", default=None, help="folder of golden cases (default: those kept in the project)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,9 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How near each case came to its tolerance."""
-    reports = [
-        r for key in ("passed", "failed") for r in terminalreporter.stats.get(key, []) if r.when == "call"
-    ]
+    reports = [r for key in ("passed", "failed") for r in terminalreporter.stats.get(key, []) if r.when == "call"]
     lines = sorted(dict(report.user_properties).get("golden", "") for report in reports)
     if any(lines):
         terminalreporter.section("golden cases: worst quantity, difference, share of its tolerance")

@@ -129,7 +129,5 @@ def bounding_box_area(cells: Masks) -> Values:
 
 def mean_neighbours(cells: Masks) -> Values:
     """Set 4-neighbours of a set cell, averaged within each row."""
-    pairs = (cells[:, 1:] & cells[:, :-1]).sum(axis=(1, 2)) + (cells[:, :, 1:] & cells[:, :, :-1]).sum(
-        axis=(1, 2)
-    )
+    pairs = (cells[:, 1:] & cells[:, :-1]).sum(axis=(1, 2)) + (cells[:, :, 1:] & cells[:, :, :-1]).sum(axis=(1, 2))
     return 2 * pairs / cells.sum(axis=(1, 2))

@@ -24,9 +24,7 @@ def test_case(case_folder: Path, record_property: Callable[[str, object], None])
         error.add_note("out of tolerance before this: " + ("; ".join(failed[:10]) or "nothing"))
         raise
     worst = case.worst
-    record_property(
-        "golden", f"{case_folder.name:44s} {worst.name:58s} {worst.difference:9.2e} {worst.share:9.2e}"
-    )
+    record_property("golden", f"{case_folder.name:44s} {worst.name:58s} {worst.difference:9.2e} {worst.share:9.2e}")
     case.finish()
 
 

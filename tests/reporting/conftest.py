@@ -45,9 +45,7 @@ class Place:
 
     def build(self, scale: str | None = None) -> str:
         """Build the report and return its page."""
-        page = build_report(
-            self.root / "results", self.reports, self.published, self.root / "experiments", scale
-        )
+        page = build_report(self.root / "results", self.reports, self.published, self.root / "experiments", scale)
         return page.read_text(encoding="utf-8")
 
     def frame(self) -> pd.DataFrame:

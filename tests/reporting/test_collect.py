@@ -67,9 +67,7 @@ def test_a_config_with_groups_as_names_or_mappings_is_read_alike(place, syntheti
 
 
 def test_one_scale_can_be_chosen(place, synthetic):
-    synthetic.write_run(
-        place.root / "results/mini/vision/data2vec2/seed0", "data2vec2", "main", "data2vec2", 0
-    )
+    synthetic.write_run(place.root / "results/mini/vision/data2vec2/seed0", "data2vec2", "main", "data2vec2", 0)
     assert set(collect(place.root / "results", "embedded").frame["scale"]) == {"embedded"}
 
 

@@ -5,12 +5,14 @@ import math
 import pandas as pd
 import pytest
 
-from data2vec.reporting.experiments import Experiment, direction, published_curve
+from data2vec.reporting.collect import collect
+from data2vec.reporting.experiments import Experiment, direction, load_experiments, published_curve
+from data2vec.reporting.gaps import find_gaps
 from data2vec.reporting.published import load_published
 
 
 def experiment(published, modality="vision", metric="linear_top1"):
-    return Experiment("e", "E", modality, "axis", [], metric, published=published)
+    return Experiment("e", "E", modality, "axis", {}, metric, published=published)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,36 @@ def test_values_come_in_the_order_of_the_axis(place, synthetic):
     place.build()
     frame = pd.read_csv(place.reports / "tables" / "ablation_top_k.csv", dtype=str)
     assert list(frame["target.top_k"]) == ["1", "2", "3", "4", "6", "10"]
+
+
+def test_values_may_differ_by_scale_and_axes_may_be_several(tmp_path, synthetic):
+    synthetic.write_experiment(tmp_path / "a.yaml", name="a", values={"embedded": [0.9, 1.0, None], "paper": [True]})
+    synthetic.write_experiment(tmp_path / "b.yaml", name="b", axis=["teacher.start", "teacher.end"])
+    found = load_experiments(tmp_path, [])
+    assert found["a"].points("embedded") == ["0.9", "1.0", "None"]
+    assert found["a"].points("paper") == ["True"]
+    assert found["a"].points("mini") == []
+    assert found["b"].axis == "teacher.start = teacher.end"
+    assert found["b"].points("mini") == ["1", "2", "4", "6"]
+
+
+def test_an_experiment_without_values_at_this_scale_is_no_gap(place, synthetic):
+    synthetic.write_experiment(place.root / "experiments" / "big.yaml", name="big", values={"paper": ["huge"]})
+    experiments = load_experiments(place.root / "experiments", [])
+    frame = collect(place.root / "results").frame
+    assert not [issue for issue in find_gaps(frame, load_published(place.published, []), experiments)
+                if "big" in issue.what]  # fmt: skip
+
+
+def test_another_modality_stands_in_where_the_paper_has_no_table_for_ours(synthetic):
+    curve = published_curve(experiment("d2v1_target_feature"), load_published(synthetic.PUBLISHED, []))
+    assert (curve.modality, curve.metric) == ("speech", "wer")
+
+
+def test_every_experiment_of_the_project_can_be_read(synthetic):
+    issues = []
+    found = load_experiments(synthetic.PROJECT / "config" / "experiments", issues)
+    published = load_published(synthetic.PUBLISHED, issues)
+    assert issues == []
+    for one in found.values():
+        assert not one.published or published_curve(one, published) is not None, one.name

@@ -84,9 +84,7 @@ def test_resume_is_exact() -> None:
     resumed.load_state_dict(saved["optimizer"])
     for old, new in zip(stopped.state.values(), resumed.state.values(), strict=True):
         assert old["step"] == new["step"] == 4
-        assert torch.equal(old["exp_avg"], new["exp_avg"]) and torch.equal(
-            old["exp_avg_sq"], new["exp_avg_sq"]
-        )
+        assert torch.equal(old["exp_avg"], new["exp_avg"]) and torch.equal(old["exp_avg_sq"], new["exp_avg_sq"])
     train(second, resumed, range(4, 7))
     assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
 

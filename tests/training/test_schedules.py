@@ -84,9 +84,7 @@ def test_rates_stay_between_zero_and_the_peak(
     if schedule.startswith(("beit", "mae")):
         update = min(update, total - 1)  # these are tables of `total` values
     stages = stage_lengths((0.1, 0.4, 0.5), total)
-    rate = LearningRate(
-        schedule, 2e-3, total, warmup, floor=2e-3 * floor_share, stages=stages, decay=total - warmup
-    )
+    rate = LearningRate(schedule, 2e-3, total, warmup, floor=2e-3 * floor_share, stages=stages, decay=total - warmup)
     value = rate.at(update, scale)
     assert math.isfinite(value) and 0 <= value <= 2e-3 * scale * (1 + 1e-9)
 
@@ -97,9 +95,7 @@ def test_floor_is_absolute_until_the_scaled_peak_falls_below_it() -> None:
     assert rate.at(last, 0.5) == pytest.approx(1e-4, rel=0.01)  # not halved
     assert rate.at(0, 0.5) == pytest.approx(5e-4)
     assert rate.at(last, 0.01) == rate.at(0, 0.01) == pytest.approx(1e-5)  # the floor is lowered to the peak
-    assert LearningRate("mae_cosine", 1e-3, 100, 0, floor=1e-4).at(100, 0.5) == pytest.approx(
-        5e-5
-    )  # all scaled
+    assert LearningRate("mae_cosine", 1e-3, 100, 0, floor=1e-4).at(100, 0.5) == pytest.approx(5e-5)  # all scaled
 
 
 def test_first_update_of_a_warm_up_from_zero_has_rate_zero() -> None:

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIGHT_MODULES = ("__init__", "errors", "settings", "planning", "fingerprint", "machine", "job")
 ENTRY_MODULES = (
+    "compose",
     "data.prepare",
     "training.pretrain",
     "downstream.probe",
@@ -33,12 +34,8 @@ class Project:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """A plain environment with this interpreter's folder first on PATH."""
-        path = os.pathsep.join(
-            [variables.pop("PATH", ""), str(Path(sys.executable).parent), os.environ["PATH"]]
-        )
-        inherited = {
-            k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SNAKEMAKE", "CUDA", "PYTHON"))
-        }
+        path = os.pathsep.join([variables.pop("PATH", ""), str(Path(sys.executable).parent), os.environ["PATH"]])
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SNAKEMAKE", "CUDA", "PYTHON"))}
         home = {"HOME": str(self.path.parent), "XDG_CACHE_HOME": str(self.path.parent / "cache")}
         return {**inherited, **home, "PATH": path.lstrip(os.pathsep), **variables}
 

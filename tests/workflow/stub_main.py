@@ -46,9 +46,7 @@ def train(run_dir: Path, words: dict[str, str]) -> None:
 def metrics(path: Path, **rows: float) -> None:
     save(
         path,
-        json.dumps(
-            {"rows": [{"metric": k, "value": v, "unit": "%", "dataset": "x"} for k, v in rows.items()]}
-        ),
+        json.dumps({"rows": [{"metric": k, "value": v, "unit": "%", "dataset": "x"} for k, v in rows.items()]}),
     )
 
 
@@ -69,7 +67,7 @@ def main(command: str, words: dict[str, str]) -> None:
         files = sorted(Path(words["results"], words["scale"]).rglob("metrics.json"))
         save(reports / "results.csv", "file\n" + "".join(f"{f}\n" for f in files))
         save(reports / "index.html", f"<!doctype html><title>stub</title><p>{len(files)} files")
-        save(reports / "tables" / "main.csv", "method,top1\ndata2vec2,50.0\n")
+        save(reports / "tables" / "main.html", "<table><tr><td>50.0</td></tr></table>")
         save(reports / "figures" / "loss.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
     else:
         sys.exit(f"unknown command {command}")

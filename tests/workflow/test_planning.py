@@ -63,9 +63,7 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
         "variant=2",
         "target.top_k=2",
     }
-    assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(
-        main
-    )
+    assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(main)
 
 
 def test_an_axis_can_set_several_keys_or_a_group(plan: Plan) -> None:
@@ -156,9 +154,7 @@ BROKEN = {
 @pytest.mark.parametrize("text, words", BROKEN.values(), ids=BROKEN)
 def test_a_broken_experiment_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "experiments").mkdir()
-    head = (
-        "title: t\nbase: {}\naxis: a\nvalues: [1]\nmetric: loss\n" if text.startswith("name: other") else ""
-    )
+    head = "title: t\nbase: {}\naxis: a\nvalues: [1]\nmetric: loss\n" if text.startswith("name: other") else ""
     (tmp_path / "experiments" / "broken.yaml").write_text(text + head)
     with pytest.raises(UserError, match=re.escape(words)) as error:
         _ = Plan(tmp_path).experiments
@@ -173,12 +169,8 @@ def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp
         run = plan.run(scale, "vision", name)
         words = plan.pretrain_words(run, 0, everything)
         config = compose(split_overrides(words))
-        assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), (
-            words
-        )
+        assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), words
     saved = tmp_path / "config.yaml"
     saved.write_text(dump(config))
     stages = plan.modality(scale, "vision")
-    amend(
-        saved, split_overrides([override_text(k, v) for k, v in {**stages.probe, **stages.finetune}.items()])
-    )
+    amend(saved, split_overrides([override_text(k, v) for k, v in {**stages.probe, **stages.finetune}.items()]))

@@ -54,12 +54,8 @@ def test_one_run_and_one_experiment_by_name(shared_project: Any) -> None:
 def test_mistakes_end_in_one_line(shared_project: Any) -> None:
     done = shared_project.snakemake("-n", "--config", "seedz=3")
     assert done.returncode == 2
-    assert (
-        len(done.stdout.splitlines()) == 3
-    )  # after Snakemake's two lines on where the configuration comes from
-    assert (
-        "data2vec: unknown configuration key 'seedz', did you mean 'seeds'?" in done.stdout.splitlines()[-1]
-    )
+    assert len(done.stdout.splitlines()) == 3  # after Snakemake's two lines on where the configuration comes from
+    assert "data2vec: unknown configuration key 'seedz', did you mean 'seeds'?" in done.stdout.splitlines()[-1]
     typo = shared_project.snakemake("-n", "results/embedded/vision/data2vex2/seed0/metrics.json")
     assert typo.returncode == 2 and len(typo.stdout.splitlines()) == 2
     assert "unknown run of embedded/vision 'data2vex2', did you mean 'data2vec2'?" in typo.stdout
@@ -133,9 +129,7 @@ def test_requirements_and_environment_are_the_same_list() -> None:
     assert pip == requirements
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][\w.]*", line) for line in requirements)
     assert environment["channels"] == ["conda-forge"]
-    assert {"python=3.11", "pip"} <= {
-        entry for entry in environment["dependencies"] if isinstance(entry, str)
-    }
+    assert {"python=3.11", "pip"} <= {entry for entry in environment["dependencies"] if isinstance(entry, str)}
 
 
 def test_what_the_package_needs_is_pinned() -> None:

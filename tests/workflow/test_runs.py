@@ -104,9 +104,7 @@ def test_the_same_command_continues_after_kill_9_of_snakemake(project: Any) -> N
     done = project.snakemake(*command)
     assert done.returncode == 0, done.stdout
     processes = json.loads(state.read_text())
-    assert (
-        processes[: len(trail)] == trail and len(set(processes)) == 2
-    )  # the first never ran beside the second
+    assert processes[: len(trail)] == trail and len(set(processes)) == 2  # the first never ran beside the second
 
 
 def test_gpu_runs_do_not_share_a_card(project: Any) -> None:

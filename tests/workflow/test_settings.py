@@ -76,9 +76,7 @@ def test_options_of_the_readme_are_those_of_the_schema() -> None:
         assert f"| `{key}` |" in readme
 
 
-@pytest.mark.parametrize(
-    "text, words", [("a: [1", "line 1: not valid YAML"), ("- 1\n- 2\n", "keys and values")]
-)
+@pytest.mark.parametrize("text, words", [("a: [1", "line 1: not valid YAML"), ("- 1\n- 2\n", "keys and values")])
 def test_a_broken_yaml_file_is_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text(text)
@@ -95,9 +93,7 @@ def test_known_names_the_nearest() -> None:
         known([1], ["a", "b"], "letter")
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "config" / "experiments").glob("*.yaml")), ids=lambda f: f.stem
-)
+@pytest.mark.parametrize("file", sorted((ROOT / "config" / "experiments").glob("*.yaml")), ids=lambda f: f.stem)
 def test_an_experiment_is_short_and_opens_with_its_contract(file: Path) -> None:
     lines = file.read_text().splitlines()
     assert 10 <= len(lines) <= 40
@@ -106,8 +102,6 @@ def test_an_experiment_is_short_and_opens_with_its_contract(file: Path) -> None:
 
 
 def test_published_tables_of_experiments_exist() -> None:
-    tables = {
-        line.split(",")[0] for line in (ROOT / "config/published/ablations.csv").read_text().splitlines()
-    }
+    tables = {line.split(",")[0] for line in (ROOT / "config/published/ablations.csv").read_text().splitlines()}
     for file in (ROOT / "config" / "experiments").glob("*.yaml"):
         assert yaml.safe_load(file.read_text()).get("published", "d2v1_loss") in tables

@@ -85,21 +85,15 @@ def test_gpu_jobs_are_submitted_side_by_side_and_run(project: Any, cluster: dict
     jobs = submitted(cluster)
     assert len(jobs) == 2  # preparing data stays on the login node, which has the network
     box = Path(cluster["FAKE_SLURM"])
-    assert max(f.stat().st_mtime for f in box.glob("*.submitted")) < min(
-        f.stat().st_mtime for f in box.glob("*.code")
-    )
+    assert max(f.stat().st_mtime for f in box.glob("*.submitted")) < min(f.stat().st_mtime for f in box.glob("*.code"))
     for job in jobs:
         assert "rule_pretrain" in job and " -p gpu " in job
         assert re.search(r"--mem 256000\b", job) and re.search(r" -t 10080\b", job)
         assert "--nodes=1" in job and "--cpus-per-task=64" in job and "--gpus=8" in job
-        assert (
-            "ntasks-per-gpu" not in job and "--ntasks" not in job
-        )  # the script would run once for each task
+        assert "ntasks-per-gpu" not in job and "--ntasks" not in job  # the script would run once for each task
     for folder in folders:
         assert (project.path / folder / "metrics.json").exists()
-        assert (
-            "device 0 " in (project.path / folder / "pretrain.log").read_text()
-        )  # Slurm's choice of cards stands
+        assert "device 0 " in (project.path / folder / "pretrain.log").read_text()  # Slurm's choice of cards stands
     commands = [line for line in project.commands() if line.startswith("pretrain")]
     assert len(commands) == 2  # nothing ran twice
     assert all(" budget=0.5 " in line for line in commands)
@@ -111,9 +105,7 @@ def test_sites_that_give_gpus_by_gres(project: Any, cluster: dict[str, str]) -> 
     block = '# set-resources:\n#   pretrain:\n#     gpu: 0\n#     gres: "gpu:a100:1"\n'
     assert block in text
     profile.write_text(text.replace(block, re.sub(r"^# ", "", block, flags=re.MULTILINE)))
-    snakemake = project.start(
-        "--profile", "slurm", "results/mini/vision/data2vec2/seed0/metrics.json", **cluster
-    )
+    snakemake = project.start("--profile", "slurm", "results/mini/vision/data2vec2/seed0/metrics.json", **cluster)
     deadline = time.monotonic() + 60
     while not (jobs := submitted(cluster)) and time.monotonic() < deadline:
         time.sleep(0.1)

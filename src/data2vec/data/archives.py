@@ -100,9 +100,7 @@ def _tar_members(path: Path) -> Iterator[_Member]:
             if info.isdir():
                 continue
             if not info.isreg():
-                raise UserError(
-                    f"{path} holds a link or device, {info.name!r}: refused, nothing was unpacked"
-                )
+                raise UserError(f"{path} holds a link or device, {info.name!r}: refused, nothing was unpacked")
 
             def content(info: tarfile.TarInfo = info) -> IO[bytes]:
                 stream = archive.extractfile(info)
@@ -123,9 +121,7 @@ def _zip_members(path: Path) -> Iterator[_Member]:
             _check_name(info.filename, path)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise UserError(
-                    f"{path} holds a link or device, {info.filename!r}: refused, nothing was unpacked"
-                )
+                raise UserError(f"{path} holds a link or device, {info.filename!r}: refused, nothing was unpacked")
             if not info.is_dir():
                 yield _Member(info.filename, info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
 

@@ -46,13 +46,9 @@ class Augmentation:
         """Raises UserError for values that no image can be cropped with."""
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
-            raise UserError(
-                f"crop_scale={list(self.crop_scale)} must be two shares with 0 < low <= high <= 1"
-            )
+            raise UserError(f"crop_scale={list(self.crop_scale)} must be two shares with 0 < low <= high <= 1")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise UserError(
-                f"crop_ratio={list(self.crop_ratio)} must be two positive numbers, the smaller first"
-            )
+            raise UserError(f"crop_ratio={list(self.crop_ratio)} must be two positive numbers, the smaller first")
         interpolation_mode(self.interpolation)
 
 
@@ -76,9 +72,7 @@ class PretrainImages:
         """
         settings = self.augmentation
         images = [self.dataset.image(int(index)) for index in indices]
-        boxes = random_crops(
-            rng, [tuple(x.shape[1:]) for x in images], settings.crop_scale, settings.crop_ratio
-        )
+        boxes = random_crops(rng, [tuple(x.shape[1:]) for x in images], settings.crop_scale, settings.crop_ratio)
         is_flipped = torch.from_numpy(rng.random(len(images)) < 0.5)
         if settings.color_jitter > 0:
             images = _jittered(images, settings.color_jitter, rng)

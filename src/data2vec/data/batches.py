@@ -74,9 +74,7 @@ class BatchStream(Dataset[Batch]):
         count = len(self.source)
         epoch, place = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), count)
         orders = {int(number): _permutation(self.seed, int(number), count) for number in np.unique(epoch)}
-        return np.array(
-            [orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64
-        )
+        return np.array([orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64)
 
     def __getitem__(self, step: int) -> Batch:
         """Batch `step`: images float32 (B, 3, S, S), labels and indices int64 (B,), and what `extra` adds."""

@@ -53,9 +53,7 @@ class Originals:
         return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 
-def find_originals(
-    source: Source, path: Path | None, mirror: Path | None, data_dir: Path
-) -> Originals | None:
+def find_originals(source: Source, path: Path | None, mirror: Path | None, data_dir: Path) -> Originals | None:
     """What is there without the network, in this order: `path`, the mirror, earlier downloads.
 
     None if nothing is.
@@ -85,9 +83,7 @@ def download_originals(source: Source, mirror: Path | None, data_dir: Path, offl
     folder = data_dir / DOWNLOADS
     if wanted is None:
         places = f" or pass data_mirror= with {source.mirror.folder}/ in it" if source.mirror else ""
-        raise UserError(
-            f"data set {source.name!r} is not here: {source.by_hand}, then pass data.path=FOLDER{places}"
-        )
+        raise UserError(f"data set {source.name!r} is not here: {source.by_hand}, then pass data.path=FOLDER{places}")
     by_hand = (
         f"Fetch {wanted.file} from {wanted.urls[0]} by hand and put it at {folder / wanted.file}, "
         f"or at {source.name}/{wanted.file} in a folder passed as data_mirror="
@@ -156,14 +152,10 @@ def _from_mirror(source: Source, mirror: Path) -> Originals | None:
     files, checksums = [], []
     for name, fallback in source.mirror.files:
         if not (folder / name).is_file():
-            raise UserError(
-                f"the mirror's {folder} lacks {name}: copy it there, or leave data_mirror out to download"
-            )
+            raise UserError(f"the mirror's {folder} lacks {name}: copy it there, or leave data_mirror out to download")
         files.append(folder / name)
         checksums.append(stated.get(name, fallback))
-    note = " ".join(
-        f"{str(described[key]).rstrip('.')}." for key in ("name", "conversion") if key in described
-    )
+    note = " ".join(f"{str(described[key]).rstrip('.')}." for key in ("name", "conversion") if key in described)
     return Originals("mirror", tuple(files), tuple(checksums), _split_items(described), note)
 
 

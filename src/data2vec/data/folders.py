@@ -84,9 +84,7 @@ def scan_imagenet(root: Path) -> FolderSet:
         raise UserError(f"{root} has the layout of the Kaggle archive: pass data.path={nested}")
     for part in ("train", "val"):
         if not (root / part).is_dir():
-            raise UserError(
-                f"{root} has no {part}/: ImageNet needs {root}/train/<wnid>/ and {root}/val/<wnid>/"
-            )
+            raise UserError(f"{root} has no {part}/: ImageNet needs {root}/train/<wnid>/ and {root}/val/<wnid>/")
     if not _subfolders(root / "val") and (flat := _direct_images(root / "val")):
         raise UserError(
             f"{root / 'val'} holds {len(flat):,} images in one flat folder and no class folders: "
@@ -118,9 +116,7 @@ def scan_classes(root: Path) -> ClassFolders:
     for label, name in enumerate(classes):
         found = sorted(_walk(root / name, skipped))
         if not found:
-            raise UserError(
-                f"class folder {root / name} holds no images ({', '.join(sorted(IMG_EXTENSIONS))})"
-            )
+            raise UserError(f"class folder {root / name} holds no images ({', '.join(sorted(IMG_EXTENSIONS))})")
         for path, size in found:
             if size == 0:
                 raise UserError(f"image {path} is empty (0 bytes): repair or remove it, then prepare again")
@@ -227,9 +223,7 @@ def _require_folder(root: Path) -> None:
 
 
 def _subfolders(root: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _direct_images(root: Path) -> list[str]:
@@ -237,6 +231,4 @@ def _direct_images(root: Path) -> list[str]:
 
 
 def _few(names: list[str]) -> str:
-    return (
-        ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"
-    )
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

@@ -72,9 +72,7 @@ class PackedImages:
         """Open `<split>_images.npy` and `<split>_labels.npy`."""
         self.name, self.classes, self.image_size = manifest.name, manifest.classes, manifest.image_size
         # As a plain array, since every index into a memmap object costs microseconds.
-        self.images: NDArray[np.uint8] = np.load(folder / f"{split}_images.npy", mmap_mode="r").view(
-            np.ndarray
-        )
+        self.images: NDArray[np.uint8] = np.load(folder / f"{split}_images.npy", mmap_mode="r").view(np.ndarray)
         self.labels: NDArray[np.int64] = np.load(folder / f"{split}_labels.npy")
 
     def __len__(self) -> int:
@@ -124,15 +122,11 @@ def load_images(folder: Path, split: str) -> PackedImages | FolderImages:
     if manifest.modality != "vision":
         raise UserError(f"{folder} holds {manifest.modality} data, not images")
     if split not in manifest.splits:
-        raise UserError(
-            f"data set {manifest.name!r} has no split {split!r}, only {', '.join(manifest.splits)}"
-        )
+        raise UserError(f"data set {manifest.name!r} has no split {split!r}, only {', '.join(manifest.splits)}")
     return (PackedImages if manifest.format == "packed" else FolderImages)(folder, split, manifest)
 
 
-def prepare_images(
-    source: Source, path: Path | None, data_dir: Path, mirror: Path | None, offline: bool
-) -> Path:
+def prepare_images(source: Source, path: Path | None, data_dir: Path, mirror: Path | None, offline: bool) -> Path:
     """Make `<data_dir>/<name>/` complete; the path of its manifest. Does nothing if it already is.
 
     Raises:
@@ -153,9 +147,7 @@ def prepare_images(
         originals = originals or download_originals(source, mirror, data_dir, offline)
         originals.check()
         if source.kind == "packed":
-            _prepare_packed(
-                source, pack(source.name, originals.files, source.unpacked_limit), target, originals
-            )
+            _prepare_packed(source, pack(source.name, originals.files, source.unpacked_limit), target, originals)
         else:
             _prepare_unpacked_folder(source, originals, target)
     return target / MANIFEST
@@ -182,8 +174,7 @@ def _prepare_own_folder(source: Source, path: Path | None, target: Path) -> None
     root = path.resolve()
     if root.is_relative_to(target.resolve()) or target.resolve().is_relative_to(root):
         raise UserError(
-            f"the prepared data would go to {target}, which overlaps data.path={path}: "
-            "choose another data_dir="
+            f"the prepared data would go to {target}, which overlaps data.path={path}: choose another data_dir="
         )
     found = scan_imagenet(root) if source.name == "imagenet" else scan_image_folder(root)
     if complete_manifest(target, found.fingerprint) is not None:
@@ -209,9 +200,7 @@ def _prepare_unpacked_folder(source: Source, originals: Originals, target: Path)
         _write_folder_set(source, found, inner.relative_to(folder).as_posix(), folder, originals)
 
 
-def _write_folder_set(
-    source: Source, found: FolderSet, root: str, folder: Path, originals: Originals | None
-) -> None:
+def _write_folder_set(source: Source, found: FolderSet, root: str, folder: Path, originals: Originals | None) -> None:
     for split, rows in found.splits.items():
         write_table(folder / f"{split}.csv", rows)
     labels = {split: [label for _, label in rows] for split, rows in found.splits.items()}
@@ -235,9 +224,7 @@ def _check_counts(source: Source, originals: Originals | None, found: Mapping[st
     stated = dict(originals.items) if originals else {}
     expected = {"all": sum(stated.values())} if "all" in found and stated else stated
     wrong = [
-        f"{split}: {found.get(split, 0):,} instead of {n:,}"
-        for split, n in expected.items()
-        if found.get(split) != n
+        f"{split}: {found.get(split, 0):,} instead of {n:,}" for split, n in expected.items() if found.get(split) != n
     ]
     if wrong:
         raise UserError(f"{source.title} is not complete, {'; '.join(wrong)} images: fetch it again")
@@ -260,9 +247,7 @@ def _describe(
             "classes": classes,
             "splits": splits,
             "format": "folder" if source.kind == "folder" else "packed",
-            "source": originals.origin
-            if originals
-            else ("embedded" if source.kind == "embedded" else "folder"),
+            "source": originals.origin if originals else ("embedded" if source.kind == "embedded" else "folder"),
             "licence": source.licence,
             "citation": source.citation,
             "note": note,

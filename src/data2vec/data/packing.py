@@ -112,9 +112,7 @@ def _cifar10(files: tuple[Path, ...], limit: int) -> PackedSet:
     contents: dict[str, bytes] = {}
     for file in files:
         contents |= read_members(file, limit, _is_cifar10)
-    pickles = {
-        PurePosixPath(name).name: (name, data) for name, data in contents.items() if _PICKLE.search(name)
-    }
+    pickles = {PurePosixPath(name).name: (name, data) for name, data in contents.items() if _PICKLE.search(name)}
     if pickles:
         return _cifar10_official(pickles)
     where = ", ".join(str(file) for file in files)
@@ -155,9 +153,7 @@ def _batch_arrays(name: str, content: bytes, classes: int) -> tuple[NDArray[np.u
         or data.shape != (len(labels), 3072)
         or not all(isinstance(label, int) and 0 <= label < classes for label in labels)
     ):
-        raise UserError(
-            f"{name} is not a CIFAR-10 batch: it must hold N x 3072 bytes and N labels below {classes}"
-        )
+        raise UserError(f"{name} is not a CIFAR-10 batch: it must hold N x 3072 bytes and N labels below {classes}")
     return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
 

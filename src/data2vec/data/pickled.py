@@ -63,7 +63,5 @@ def read_batch(name: str, content: bytes) -> dict[bytes, Any]:
     ) as error:
         raise UserError(f"{name} is not a CIFAR-10 batch ({error}): fetch the archive again") from error
     if not isinstance(batch, dict):
-        raise UserError(
-            f"{name} is not a CIFAR-10 batch: it holds a {type(batch).__name__}, not a dictionary"
-        )
+        raise UserError(f"{name} is not a CIFAR-10 batch: it holds a {type(batch).__name__}, not a dictionary")
     return batch

@@ -16,9 +16,7 @@ from data2vec.config import FinetuneConfig, VisionConfig
 class FinetuneImages:
     """The labelled samples `chosen` of one split, augmented a batch at a time."""
 
-    def __init__(
-        self, dataset: Any, vision: VisionConfig, finetune: FinetuneConfig, chosen: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, dataset: Any, vision: VisionConfig, finetune: FinetuneConfig, chosen: NDArray[np.int64]) -> None:
         self.dataset, self.chosen = dataset, chosen
         self.labels: NDArray[np.int64] = dataset.labels[chosen]
         self.transform = create_transform(

@@ -34,9 +34,13 @@ log = logging.getLogger(__name__)
 
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     """Fine-tune the encoder of `init_run` in `run_dir`; an unfinished run is continued."""
-    folder = RunFolder(run_dir)
+    with RunFolder(run_dir) as folder:
+        _finetune(config, init_run, folder)
+
+
+def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     ft = config.finetune
-    write_atomic(run_dir / "config.yaml", schema.dump(config))
+    write_atomic(folder.path / "config.yaml", schema.dump(config))
     device = choose_device(config.train)
     data = Path(config.data_dir) / config.data.name
     train_set, test_set = load_images(data, "train"), load_images(data, "test")
@@ -46,9 +50,7 @@ def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     model = Classifier(config, encoder, len(train_set.classes)).to(device.torch)
     names = [name for name, _ in model.named_parameters()]
     # a network from scratch has no layers worth protecting
-    scales = layer_decay_scales(
-        names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0
-    )
+    scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)
     optimizer = Adam(
         parameter_groups(
             model.named_parameters(),
@@ -90,9 +92,7 @@ def _for_finetuning(config: RunConfig) -> RunConfig:
 
 
 @torch.no_grad()
-def evaluate_top1(
-    model: Classifier, dataset: Any, config: RunConfig, device: Device
-) -> tuple[float, np.ndarray]:
+def evaluate_top1(model: Classifier, dataset: Any, config: RunConfig, device: Device) -> tuple[float, np.ndarray]:
     """Top-1 accuracy in % on a whole split, and the confusion matrix (true, predicted)."""
     model.eval()
     v, size = config.vision, config.probe.batch_size
@@ -128,9 +128,7 @@ def _plan(
 
     def loss(batch: tuple[Tensor, Tensor], monitor: bool) -> StepLoss:
         images, target = batch
-        return StepLoss(
-            cross_entropy(model(images), target, ft.label_smoothing).sum(), len(images), len(images)
-        )
+        return StepLoss(cross_entropy(model(images), target, ft.label_smoothing).sum(), len(images), len(images))
 
     def at_log(update: int, record: dict[str, Any]) -> dict[str, Any]:
         if update % every < t.log_every and update < ft.updates:
@@ -153,9 +151,7 @@ def _plan(
     )
 
 
-def _mix(
-    images: Tensor, labels: Tensor, config: RunConfig, classes: int, number: int
-) -> tuple[Tensor, Tensor]:
+def _mix(images: Tensor, labels: Tensor, config: RunConfig, classes: int, number: int) -> tuple[Tensor, Tensor]:
     """Mixup or CutMix of one batch by timm, its draws determined by (seed, batch number)."""
     ft = config.finetune
     mixup = Mixup(

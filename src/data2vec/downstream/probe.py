@@ -37,9 +37,7 @@ def evaluate(config: RunConfig, run_dir: Path, out: Path) -> None:
     encoder: Encoder | None = None
     if config.probe.features != "pixels":
         torch.manual_seed(config.seed)
-        encoder = (
-            load_encoder(config, run_dir) if config.probe.features == "encoder" else build_encoder(config)
-        )
+        encoder = load_encoder(config, run_dir) if config.probe.features == "encoder" else build_encoder(config)
         encoder = encoder.to(device.torch).eval()
     chosen = stratified(train.labels, config.probe.train_limit, seed=0)  # the same samples for every run
     x_train = extract(train, chosen, encoder, config, device)

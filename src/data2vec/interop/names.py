@@ -1,17 +1,59 @@
 """Parameter names of the original implementations, mapped to ours (state_dict_layouts.md section 2).
 
 A rule is (pattern, replacement); the first pattern that matches a whole name decides. Patterns with
-replacement None name tensors that carry no learned values.
+replacement None name tensors that carry no learned values. A name of ours that ends in #q, #k or #v is a third of
+a fused tensor, where the original keeps query, key and value apart.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 Rule = tuple[str, str | None]
 
+# Convolutional front end of speech, in 1.0 and 2.0: `.0` is the convolution, `.2.1` or `.2` its norm.
+_WAVEFORM: list[Rule] = [
+    (r"conv_layers\.(\d+)\.0\.(weight|bias)", r"encoder.local.stack.convs.\1.\2"),
+    (r"conv_layers\.(\d+)\.2\.(?:1\.)?(weight|bias)", r"encoder.local.stack.norms.\1.\2"),
+]
+
+# One Transformer layer of fairseq, as 1.0 uses it for speech and text.
+FAIRSEQ_LAYER: list[Rule] = [
+    (r"self_attn\.([qkv])_proj\.(.*)", r"attn.qkv.\2#\1"),
+    (r"self_attn\.out_proj\.(.*)", r"attn.proj.\1"),
+    (r"self_attn_layer_norm\.(.*)", r"norm1.\1"),
+    (r"(fc[12])\.(.*)", r"mlp.\1.\2"),
+    (r"final_layer_norm\.(.*)", r"norm2.\1"),
+]
+
+
+def within(prefix: str, rules: Sequence[Rule], ours: str = "") -> list[Rule]:
+    """The rules for names that begin with the pattern `prefix`; `ours` goes in front of our names.
+
+    Groups of `prefix` count before those of a rule: `ours` may use them, and the rule's are renumbered.
+    """
+    shift = re.compile(prefix).groups
+    renumber = re.compile(r"\\(\d)")
+    return [
+        (prefix + pattern, None if name is None else ours + renumber.sub(lambda m: f"\\{int(m[1]) + shift}", name))
+        for pattern, name in rules
+    ]
+
+
 V2: list[Rule] = [
+    *within(r"modality_encoders\.AUDIO\.local_encoder\.", _WAVEFORM),
+    (r"modality_encoders\.AUDIO\.project_features\.1\.(.*)", r"encoder.local.norm.\1"),
+    (r"modality_encoders\.AUDIO\.project_features\.2\.(.*)", r"encoder.local.proj.\1"),
+    (r"modality_encoders\.AUDIO\.relative_positional_encoder\.0\.(.*)", r"encoder.context.pos_conv.norm.\1"),
+    *(
+        (
+            rf"modality_encoders\.AUDIO\.relative_positional_encoder\.(?:1\.)?{i + 1}\.0\.(.*)",
+            rf"encoder.context.pos_conv.convs.{i}.\1",
+        )
+        for i in range(32)
+    ),
     (r"modality_encoders\.\w+\.fixed_positional_encoder\..*", None),
     (r"modality_encoders\.\w+\.local_encoder\.(.*)", r"encoder.local.\1"),
     (r"modality_encoders\.\w+\.alibi_scale", r"encoder.context.alibi.scale"),
@@ -59,6 +101,20 @@ V1_VISION_FAIRSEQ: list[Rule] = [
 ]
 
 
+def v1_speech(pre_norm: bool) -> list[Rule]:
+    """Rules for 1.0 speech; its encoder's one norm is the first or the last thing, by the placement of norms."""
+    return [
+        *within(r"feature_extractor\.", _WAVEFORM),
+        (r"layer_norm\.(.*)", r"encoder.local.norm.\1"),
+        (r"post_extract_proj\.(.*)", r"encoder.local.proj.\1"),
+        (r"mask_emb", r"encoder.context.mask_token"),
+        (r"encoder\.pos_conv\.(\d+)\.0\.(weight|bias)", r"encoder.context.pos_conv.convs.\1.\2"),
+        (r"encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1" if pre_norm else r"encoder.context.norm.\1"),
+        *within(r"encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
+        (r"final_proj\.(?:0\.)?(.*)", r"head.\1"),
+    ]
+
+
 def rename(name: str, rules: Sequence[Rule]) -> str | None:
     """Our name for an original one, None for tensors that are not parameters here. KeyError if unknown."""
     for pattern, replacement in rules:
@@ -68,13 +124,16 @@ def rename(name: str, rules: Sequence[Rule]) -> str | None:
     raise KeyError(name)
 
 
-def translate(
-    tensors: Mapping[str, Tensor], rules: Sequence[Rule], shapes: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Rename tensors and give them our shapes (size-1 axes differ between the code bases)."""
-    ours = {}
-    for name, tensor in tensors.items():
-        new = rename(name, rules)
-        if new is not None:
-            ours[new] = tensor.reshape(shapes[new].shape) if new in shapes else tensor
-    return ours
+def translate(tensors: Mapping[str, Tensor], rules: Sequence[Rule], shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors, fuse what is apart, and give them our shapes (size-1 axes differ between the code bases)."""
+    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, rules)) is not None}
+    ours = {name: tensor for name, tensor in renamed.items() if "#" not in name}
+    for whole in dict.fromkeys(name.partition("#")[0] for name in renamed if "#" in name):
+        ours[whole] = torch.cat([renamed[f"{whole}#{part}"] for part in "qkv"])
+    return {name: t.reshape(shapes[name].shape) if name in shapes else t for name, t in ours.items()}
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """The tensor called `name`, which may be a third of a fused one."""
+    whole, _, third = name.partition("#")
+    return tensors[whole].chunk(3)["qkv".index(third)] if third else tensors[whole]

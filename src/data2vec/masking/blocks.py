@@ -66,9 +66,7 @@ def block_masks(
         is_set = exact_count(is_set, target, rng)
     is_hidden = ~is_set if inverse else is_set
     if rows and is_hidden.all(axis=1).any():
-        raise UserError(
-            f"mask ratio {ratio} with blocks of {length} hid all {size} positions of a row; lower it"
-        )
+        raise UserError(f"mask ratio {ratio} with blocks of {length} hid all {size} positions of a row; lower it")
     return is_hidden
 
 

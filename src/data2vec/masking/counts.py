@@ -74,6 +74,4 @@ def random_counts(expected: NDArray[np.float64], rng: np.random.Generator) -> In
 def refuse_all_hidden(hidden: int, size: int, ratio: float, unit: str) -> None:
     """Raise UserError if all of `size` cells would be hidden."""
     if hidden >= size:
-        raise UserError(
-            f"mask ratio {ratio:g} would hide all {size} {unit}; lower it: at least one must stay"
-        )
+        raise UserError(f"mask ratio {ratio:g} would hide all {size} {unit}; lower it: at least one must stay")

@@ -84,9 +84,7 @@ def sample_image_masks(config: ImageMaskConfig, rows: int, grid: int, rng: np.ra
         num_patches = config.num_patches
         if num_patches is None:
             num_patches = round(config.ratio * grid**2)
-        masks = beit_block_masks(
-            rows, grid, num_patches, rng, min_block=config.min_block, max_block=config.max_block
-        )
+        masks = beit_block_masks(rows, grid, num_patches, rng, min_block=config.min_block, max_block=config.max_block)
     elif config.sampler in ("inverse_block", "block"):
         masks = block_masks_2d(
             rows,

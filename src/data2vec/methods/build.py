@@ -53,9 +53,7 @@ def _initialise(module: nn.Module, config: RunConfig) -> None:
         _initialise_tokens(module, config, linear)
 
 
-def _initialise_tokens(
-    encoder: Encoder, config: RunConfig, linear: Callable[[torch.Tensor], torch.Tensor]
-) -> None:
+def _initialise_tokens(encoder: Encoder, config: RunConfig, linear: Callable[[torch.Tensor], torch.Tensor]) -> None:
     patch = encoder.local.proj if isinstance(encoder.local, vision.PatchEmbedding) else None
     if config.model.init == "bert":
         if patch is not None:

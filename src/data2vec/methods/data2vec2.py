@@ -39,9 +39,7 @@ class Data2Vec2(nn.Module):
         student = self.encoder.run_trunk(self.encoder.context(local, batch.padding, batch.masks))
         # 3. Decoder: visible positions at their places, noise elsewhere -> prediction at every position
         if noise is None:
-            noise = masked_noise(
-                (*is_masked.shape, student.x.shape[-1]), self.options.noise_std, student.x.device
-            )
+            noise = masked_noise((*is_masked.shape, student.x.shape[-1]), self.options.noise_std, student.x.device)
         pred = self.decoder(self.decoder_input(student.x, visible, noise))
         # 4. Loss over hidden positions; every view of a sample has the sample's target
         B, (R, T) = len(target), is_masked.shape
@@ -95,6 +93,6 @@ class Data2Vec2(nn.Module):
 
     def position_errors(self, output: StepOutput) -> Tensor:
         """Mean squared error at each position of every view, (R, T)."""
-        R, T, D = output.pred.shape
+        R, _T, _D = output.pred.shape
         target = output.target.repeat_interleave(R // len(output.target), 0)
         return (output.pred.float() - target.float()).square().mean(-1)

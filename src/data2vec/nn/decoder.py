@@ -1,5 +1,7 @@
 """The convolutional decoder of data2vec 2.0 (paper section 3.3; algorithms.md 7.5)."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,10 +34,10 @@ class ConvDecoder(nn.Module):
         widths = [input_dim] + [dim] * layers
         self.convs = nn.ModuleList(
             convolution(i, o, kernel, padding=kernel // 2, groups=groups)
-            for i, o in zip(widths, widths[1:], strict=False)
+            for i, o in itertools.pairwise(widths)
         )
         widths = [dim] + [int(dim * projection_ratio)] * (projection_layers - 1) + [output_dim]
-        self.proj = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.proj = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(widths))
         self.input_dropout = nn.Dropout(input_dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -45,9 +45,7 @@ def collect(results: Path, scale: str | None = None) -> Collected:
         if doubled:
             issues.append(Issue("doubled", f"{short_path(run.path)}, seed {run.seed}: {', '.join(doubled)}"))
     frame = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
-    return Collected(
-        frame.sort_values(list(KEY), kind="stable", ignore_index=True), runs, sorted(set(issues))
-    )
+    return Collected(frame.sort_values(list(KEY), kind="stable", ignore_index=True), runs, sorted(set(issues)))
 
 
 def save_results(frame: pd.DataFrame, path: Path) -> None:
@@ -87,9 +85,7 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
             continue
         for entry in entries:
             if not isinstance(entry, dict) or not entry.get("metric"):
-                issues.append(
-                    Issue("unreadable", f"{short_path(run.path / stage)}/metrics.json: row {entry!r:.60}")
-                )
+                issues.append(Issue("unreadable", f"{short_path(run.path / stage)}/metrics.json: row {entry!r:.60}"))
                 continue
             rows.append(
                 {
@@ -97,9 +93,7 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
                     "modality": run.modality,
                     "dataset": str(entry.get("dataset") or run.dataset or metrics.get("dataset") or ""),
                     "method": run.method,
-                    "model": str(
-                        run.model or metrics.get("model") or models.get((run.scale, run.modality), "")
-                    ),
+                    "model": str(run.model or metrics.get("model") or models.get((run.scale, run.modality), "")),
                     "experiment": run.experiment,
                     "variant": run.variant,
                     "seed": run.seed,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from data2vec.planning import label
 from data2vec.reporting import stats
 from data2vec.reporting.files import Issue, number, read_mapping, short_path
 from data2vec.reporting.formats import Table
@@ -21,13 +22,16 @@ class Experiment:
     name: str
     title: str
     modality: str
-    axis: str  # the varied configuration key
-    values: list[str]
+    axis: str  # the varied configuration key; several that take the value together are joined by " = "
+    values: dict[str, list[str]]  # by scale; "default" is for those that are not named
     metric: str
-    seeds: int | None = None
     published: str = ""  # name of a table in ablations.csv
     claims: list[str] = field(default_factory=list)
     note: str = ""
+
+    def points(self, scale: str) -> list[str]:
+        """The values at a scale, as results.csv's `variant` spells them."""
+        return self.values.get(scale, self.values.get("default", []))
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Curve:
     """The published numbers of one ablation: `points` has series, label, x (NaN: a word) and value."""
 
     points: pd.DataFrame
+    modality: str
     metric: str
     unit: str
     where: str  # method, model, data
@@ -70,17 +75,14 @@ def load_experiments(folder: Path, issues: list[Issue]) -> dict[str, Experiment]
 
 def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     base = content.get("base") if isinstance(content.get("base"), dict) else {}
-    seeds = content.get("seeds")
-    if isinstance(seeds, list):
-        seeds = len(seeds)
+    values = content["values"] if isinstance(content["values"], dict) else {"default": content["values"]}
     return Experiment(
         name=name,
         title=str(content.get("title") or name.replace("_", " ")),
         modality=str((base or {}).get("modality") or ""),
-        axis=str(content["axis"]),
-        values=[as_text(value) for value in _listed(content["values"])],
+        axis=" = ".join(map(str, _listed(content["axis"]))),
+        values={str(scale): [label(value) for value in _listed(points)] for scale, points in values.items()},
         metric=str(content["metric"]),
-        seeds=seeds if isinstance(seeds, int) else None,
         published=str(content.get("published") or ""),
         claims=[str(claim) for claim in _listed(content.get("claims") or [])],
         note=str(content.get("note") or "").strip(),
@@ -94,7 +96,7 @@ def undescribed(name: str, frame: pd.DataFrame) -> Experiment:
         set(rows["metric"]),
         key=lambda metric: (metric.endswith(("loss", "_var")), metric != "linear_top1", metric),
     )
-    return Experiment(name, name.replace("_", " "), rows["modality"].iloc[0], "value", [], scores[0])
+    return Experiment(name, name.replace("_", " "), rows["modality"].iloc[0], "value", {}, scores[0])
 
 
 def summary(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
@@ -104,25 +106,24 @@ def summary(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
     found = found.rename(columns={"variant": "label"}).assign(x=found["variant"].map(number))
     if found["x"].notna().all():
         return found.sort_values(["scale", "dataset", "x"], kind="stable", ignore_index=True)
-    order = {value: index for index, value in enumerate(experiment.values)}
+    listed = dict.fromkeys(value for points in experiment.values.values() for value in points)
+    order = {value: index for index, value in enumerate(listed)}
     place = found["label"].map(lambda label: order.get(label, len(order)))
     return found.assign(place=place).sort_values(["scale", "dataset", "place", "label"], ignore_index=True)
 
 
 def published_curve(experiment: Experiment, published: pd.DataFrame) -> Curve | None:
-    """The published table that the experiment names, for its modality; None if there is none."""
-    rows = published[
-        (published["file"] == "ablations")
-        & (published["table"] == experiment.published)
-        & (published["modality"] == experiment.modality)
-    ]
+    """The published table that the experiment names, of its modality if there; None if there is none."""
+    rows = published[(published["file"] == "ablations") & (published["table"] == experiment.published)]
     rows = rows.assign(number=rows["value"].map(number)).dropna(subset="number")
     if not experiment.published or rows.empty:
         return None
-    rows = rows[rows["metric"] == rows["metric"].iloc[0]]
-    first = rows.iloc[0]
+    first = rows[rows["modality"] == experiment.modality]
+    first = (first if len(first) else rows).iloc[0]  # the paper may show it for another modality only
+    rows = rows[(rows["modality"] == first["modality"]) & (rows["metric"] == first["metric"])]
     where = ", ".join(filter(None, (first["method"], first["model_size"], first["pretrain_data"])))
-    return Curve(_points(rows), first["metric"], first["unit"], where, first["source"].split(";")[0])
+    source = first["source"].split(";")[0]
+    return Curve(_points(rows), first["modality"], first["metric"], first["unit"], where, source)
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -131,8 +132,7 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     pattern = re.compile(r"(?<![A-Za-z\d.])\d+(?:\.\d+)?")  # "K=1", "51%"; not the 2 of "L2"
     hits = [pattern.search(label) for label in labels]
     series = [
-        re.sub(r"^\W+", "", label[hit.end() :]) if hit else label
-        for label, hit in zip(labels, hits, strict=True)
+        re.sub(r"^\W+", "", label[hit.end() :]) if hit else label for label, hit in zip(labels, hits, strict=True)
     ]
     start = {label[: hit.start()] for label, hit in zip(labels, hits, strict=True) if hit}
     # A curve has one beginning and several values a line; anything else is a list of named cases.
@@ -160,19 +160,12 @@ def direction(experiment: Experiment, ours: pd.DataFrame, curve: Curve | None) -
     """Whether ours and the published curve move the same way between the outermost shared values."""
     if curve is None:
         return "no published curve"
-    pairs = [
-        (row, hit)
-        for row in ours.to_dict("records")
-        if row["n"] and (hit := _same_point(row, curve)) is not None
-    ]
+    pairs = [(row, hit) for row in ours.to_dict("records") if row["n"] and (hit := _same_point(row, curve)) is not None]
     if len(pairs) < 2:
         return "no two shared values"
     (low, low_published), (high, high_published) = pairs[0], pairs[-1]
     change = high["mean"] - low["mean"]
-    if (
-        abs(change) <= stats.spread_of(low["std"]) + stats.spread_of(high["std"])
-        or min(low["n"], high["n"]) < 2
-    ):
+    if abs(change) <= stats.spread_of(low["std"]) + stats.spread_of(high["std"]) or min(low["n"], high["n"]) < 2:
         return "inconclusive at this scale"
     better = (change > 0) != lower_is_better(experiment.metric)
     published_better = (high_published > low_published) != lower_is_better(curve.metric)
@@ -219,13 +212,6 @@ def table(experiment: Experiment, ours: pd.DataFrame, curve: Curve | None) -> Ta
         note,
         frozenset({"ours", "n", "spread", "published"}),
     )
-
-
-def as_text(value: Any) -> str:
-    """A configured value as results.csv's `variant` spells it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -41,8 +41,7 @@ def headline(frame: pd.DataFrame, published: pd.DataFrame) -> Figure:
         axes.set_title(words if len(groups) == 1 else f"{words}\n{_group(ladder)}")
     records = [row for _, ladder in panels for row in ladder.to_dict("records")]
     said = "; ".join(
-        f"{metric_label(row['metric'])}, {method_label(row['method'])}: {fmt(row['mean'], row['unit'])} "
-        f"{row['unit']}"
+        f"{metric_label(row['metric'])}, {method_label(row['method'])}: {fmt(row['mean'], row['unit'])} {row['unit']}"
         for row in records
     )
     caption = (
@@ -69,12 +68,8 @@ def _ladder(axes: Axes, ladder: pd.DataFrame, published: pd.DataFrame) -> None:
         if is_control(row["method"]):
             open_face = {"markerfacecolor": "white", "markeredgewidth": 1.6}
         spread = None if pd.isna(row["std"]) else row["std"]
-        axes.errorbar(
-            row["mean"], place, xerr=spread, fmt=marker, color=colour, elinewidth=1.6, zorder=3, **open_face
-        )
-        axes.plot(
-            row["values"], [place + 0.27] * row["n"], ".", color=colour, markersize=4, alpha=0.75, zorder=2
-        )
+        axes.errorbar(row["mean"], place, xerr=spread, fmt=marker, color=colour, elinewidth=1.6, zorder=3, **open_face)
+        axes.plot(row["values"], [place + 0.27] * row["n"], ".", color=colour, markersize=4, alpha=0.75, zorder=2)
         words = fmt(row["mean"], row["unit"])
         if spread is not None:
             words += f" ± {fmt(spread, row['unit'])}"
@@ -127,8 +122,7 @@ def cost(frame: pd.DataFrame, published: pd.DataFrame) -> Figure:
         "standard deviation."
     )
     said = "; ".join(
-        f"{method_label(method)}: {fmt(part['pretrain_seconds'].mean())} s a run, "
-        f"{fmt(part['speed'].mean())} samples/s"
+        f"{method_label(method)}: {fmt(part['pretrain_seconds'].mean())} s a run, {fmt(part['speed'].mean())} samples/s"
         for method, part in points.groupby("method")
     )
     data = pd.concat([points.assign(source="ours", metric=metric), curve], ignore_index=True)

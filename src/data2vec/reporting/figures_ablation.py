@@ -51,7 +51,7 @@ def ablation(experiment: Experiment, ours: pd.DataFrame, curve: Curve | None) ->
     if curve is not None:
         metric = with_unit(PUBLISHED_METRICS.get(curve.metric, curve.metric), curve.unit)
         _panel(grid[1], _published_series(curve), stacked, experiment.axis, metric)
-        grid[1].set_title("published")
+        grid[1].set_title("published" if curve.modality == experiment.modality else f"published, {curve.modality}")
         caption += f" Published: {curve.where}; {curve.source}. The two have different data, models and axes:"
         caption += " only the direction can be compared."
     records = ours.to_dict("records")

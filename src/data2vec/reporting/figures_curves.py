@@ -30,9 +30,7 @@ def load_curves(runs: list[Run], issues: list[Issue]) -> pd.DataFrame:
         ]
         part = pd.DataFrame(rows, columns=["update", *CURVES]).dropna(subset="update")
         if part.empty:
-            issues.append(
-                Issue("missing", f"{short_path(run.path)}: no curve, metrics.jsonl is absent or empty")
-            )
+            issues.append(Issue("missing", f"{short_path(run.path)}: no curve, metrics.jsonl is absent or empty"))
             continue
         part = part.drop_duplicates("update", keep="last").sort_values("update")
         identity = {
@@ -92,7 +90,9 @@ def _columns(part: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
     keys = ["scale", "modality", "method"] if not axis else ["variant"]
     found = []
     for key, lines in part.groupby(keys, sort=True):
-        label = f"{axis.split('.')[-1]} = {key[0]}" if axis else method_label(str(key[-1]))
+        # An axis of several keys is too long for a column's title: the page's heading names it.
+        short = "" if " = " in axis else f"{axis.split('.')[-1]} = "
+        label = f"{short}{key[0]}" if axis else method_label(str(key[-1]))
         if not axis and part[["scale", "modality"]].drop_duplicates().shape[0] > 1:
             label += f"\n{key[0]}, {key[1]}"
         order = number(key[0]) if axis else float(method_rank(str(key[-1]))[0])

@@ -87,9 +87,7 @@ def to_latex(table: Table) -> str:
 
 def to_html(table: Table) -> str:
     """A `<table>` with a caption and column scopes; the page brings the style."""
-    head = "".join(
-        f'<th scope="col"{_class(table, column)}>{html.escape(column)}</th>' for column in table.columns
-    )
+    head = "".join(f'<th scope="col"{_class(table, column)}>{html.escape(column)}</th>' for column in table.columns)
     lines = [
         "<table>",
         f"<caption>{html.escape(table.title)}</caption>",

@@ -14,12 +14,11 @@ from data2vec.reporting.names import is_control, is_score, method_label, metric_
 from data2vec.reporting.published import RULES, match
 
 
-def find_gaps(
-    frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]
-) -> list[Issue]:
+def find_gaps(frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]) -> list[Issue]:
     """Every gap, as issues to be listed on the page."""
     return [
         *_absent_scores(frame),
+        *_absent_stages(frame),
         *_absent_controls(frame),
         *_absent_points(frame, experiments),
         *_unpublished(frame, published),
@@ -50,13 +49,24 @@ def _absent_scores(frame: pd.DataFrame) -> list[Issue]:
     return issues
 
 
+def _absent_stages(frame: pd.DataFrame) -> list[Issue]:
+    """Scores that the papers report and no main run here has."""
+    main = frame[frame["experiment"] == "main"]
+    trained = main[~main["method"].map(is_control)]
+    there = set(zip(trained["modality"], trained["metric"], strict=True))
+    wanted = {(rule.modality, rule.metric) for rule in RULES if rule.modality in set(trained["modality"])}
+    return [
+        Issue("not run", f"{metric_label(metric)} of any method ({modality})")
+        for modality, metric in sorted(wanted - there)
+    ]
+
+
 def _absent_controls(frame: pd.DataFrame) -> list[Issue]:
     many = frame["scale"].nunique() > 1
     return [
         Issue(
             "missing",
-            f"no control “{control}” for {metric_label(metric)}"
-            + (f" ({scale}, {modality})" if many else ""),
+            f"no control “{control}” for {metric_label(metric)}" + (f" ({scale}, {modality})" if many else ""),
         )
         for scale, modality, metric, control in absent_controls(frame)
     ]
@@ -66,12 +76,14 @@ def _absent_points(frame: pd.DataFrame, experiments: dict[str, Experiment]) -> l
     issues = []
     for name, experiment in experiments.items():
         rows = frame[frame["experiment"] == name]
+        points = [point for scale in sorted(set(frame["scale"])) for point in experiment.points(scale)]
         if rows.empty:
-            issues.append(Issue("not run", f"experiment {name}: {experiment.title}"))
+            if points:  # an experiment without values at this scale is not meant for it
+                issues.append(Issue("not run", f"experiment {name}: {experiment.title}"))
             continue
         good = rows[(rows["metric"] == experiment.metric) & rows["value"].notna()]
         seeds = sorted(set(rows["seed"].astype(int)))
-        for value in experiment.values:
+        for value in dict.fromkeys(points):
             there = set(good.loc[good["variant"] == value, "seed"].astype(int))
             lacking = [seed for seed in seeds if seed not in there]
             if lacking:
@@ -100,14 +112,12 @@ def _unpublished(frame: pd.DataFrame, published: pd.DataFrame) -> list[Issue]:
     return issues
 
 
-def _absent_curves(
-    frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]
-) -> list[Issue]:
+def _absent_curves(frame: pd.DataFrame, published: pd.DataFrame, experiments: dict[str, Experiment]) -> list[Issue]:
     run = set(frame["experiment"])
     return [
         Issue(
             "no published number",
-            f"experiment {name}: no table “{experiment.published}” for {experiment.modality}",
+            f"experiment {name}: no table “{experiment.published}”",
         )
         for name, experiment in experiments.items()
         if name in run and experiment.published and published_curve(experiment, published) is None

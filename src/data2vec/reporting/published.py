@@ -56,9 +56,7 @@ RULES = (
         "top1_acc",
         "supervised training from scratch",
     ),
-    Rule(
-        "vision", "linear_top1", "data2vec2", "frozen_features", "data2vec 2.0", "top1_acc", "frozen-feature"
-    ),
+    Rule("vision", "linear_top1", "data2vec2", "frozen_features", "data2vec 2.0", "top1_acc", "frozen-feature"),
     Rule("vision", "linear_top1", "data2vec", "frozen_features", "data2vec", "top1_acc", "linear evaluation"),
 )
 
@@ -102,9 +100,7 @@ def load_published(folder: Path, issues: list[Issue]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "file"])
 
 
-def match(
-    published: pd.DataFrame, modality: str, metric: str, method: str, model: str
-) -> PublishedNumber | None:
+def match(published: pd.DataFrame, modality: str, metric: str, method: str, model: str) -> PublishedNumber | None:
     """The published number for one of our rows: the same model size if there is one, else the smallest."""
     for rule in RULES:
         if (rule.modality, rule.metric, rule.method) != (modality, metric, method):
@@ -120,15 +116,11 @@ def match(
         found = [row for row in map(_as_number, rows.to_dict("records")) if math.isfinite(row.value)]
         if found:
             ours = size_of(model)
-            return min(
-                found, key=lambda row: (size_of(row.model) != ours, not row.checked, _size_rank(row.model))
-            )
+            return min(found, key=lambda row: (size_of(row.model) != ours, not row.checked, _size_rank(row.model)))
     return None
 
 
-def status(
-    ours: float, std: float, n: int, ours_on: tuple[str, str], published: PublishedNumber | None
-) -> str:
+def status(ours: float, std: float, n: int, ours_on: tuple[str, str], published: PublishedNumber | None) -> str:
     """One phrase for the pair: how far it may be compared and, if it may, how it came out."""
     data, model = ours_on
     if n == 0:

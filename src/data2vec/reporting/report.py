@@ -20,9 +20,7 @@ from data2vec.reporting.published import load_published
 log = logging.getLogger(__name__)
 
 
-def build_report(
-    results: Path, reports: Path, published: Path, experiments: Path, scale: str | None = None
-) -> Path:
+def build_report(results: Path, reports: Path, published: Path, experiments: Path, scale: str | None = None) -> Path:
     """Write the whole report into `reports` and return the path of its index.html.
 
     Args:
@@ -72,9 +70,7 @@ def _page(
     """Draw and tabulate everything; `issues` gains what is found on the way."""
     steps = figures_curves.load_curves(collected.runs, issues)
     run = sorted(set(frame["experiment"]) - {"main"})
-    parts = [
-        _ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run
-    ]
+    parts = [_ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run]
     masked = figures_masked.masked(collected.runs, issues)
     return Page(
         scales=sorted(set(frame["scale"])),

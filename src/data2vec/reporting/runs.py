@@ -47,7 +47,7 @@ class Run:
     def variant(self) -> str:
         """The varied value as text; the run's name for main runs and controls."""
         written = "" if self.is_control else named(self.config, "variant")
-        return written or self.name.partition("--")[2] or self.name
+        return self.name.partition("--")[2] or written or self.name
 
     @property
     def dataset(self) -> str:
@@ -96,9 +96,7 @@ def _read_run(path: Path, seed: int, issues: list[Issue]) -> Run:
     found = {stage: content for stage, content in metrics.items() if content is not None}
     written = number(config.get("seed"))
     if not is_control and written == written and int(written) != seed:
-        issues.append(
-            Issue("doubled", f"{short_path(path)}: its config.yaml says seed {int(written)}, which counts")
-        )
+        issues.append(Issue("doubled", f"{short_path(path)}: its config.yaml says seed {int(written)}, which counts"))
         seed = int(written)
     return Run(path, scale, modality, name, seed, config, provenance, found)
 

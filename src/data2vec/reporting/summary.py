@@ -57,9 +57,7 @@ def _price(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
     machines = join(sorted({words for run in runs if (words := hardware(run.provenance))}))
     if not total.notna().any():
         return []
-    return [
-        f"All pre-training together took {duration(total.sum())}" + (f" on {machines}." if machines else ".")
-    ]
+    return [f"All pre-training together took {duration(total.sum())}" + (f" on {machines}." if machines else ".")]
 
 
 def _outcome(frame: pd.DataFrame) -> list[str]:
@@ -74,15 +72,17 @@ def _outcome(frame: pd.DataFrame) -> list[str]:
         verdict, difference = control_verdict(first, best)
         words = f"{OPENINGS[metric]} reaches {_value(first, unit)} with {method_label(first['method'])}"
         if best is not None:
-            side = {ABOVE: ", larger than the spread", BELOW: ", to the wrong side"}.get(
-                verdict, f" ({verdict})"
-            )
-            words += (
-                f" and {_value(best, unit)} with the strongest control, {best['method']}: "
-                f"a difference of {fmt(difference, unit, signed=True)} points{side}"
-            )
+            words += f" and {_value(best, unit)} with the strongest control, {best['method']}: "
+            words += _against(difference, verdict)
         said.append(words + ".")
     return said
+
+
+def _against(difference: float, verdict: str) -> str:
+    side = {ABOVE: "more than the control", BELOW: "less than the control"}.get(verdict)
+    if side is None:
+        return f"a difference of {fmt(difference, 'points', signed=True)} points ({verdict})"
+    return f"{fmt(abs(difference), 'points')} points {side}, and more than the spread over seeds explains"
 
 
 def _comparable(frame: pd.DataFrame) -> list[str]:
@@ -105,9 +105,7 @@ def tiles(frame: pd.DataFrame) -> list[Tile]:
         if metric not in OPENINGS or trained.empty:
             continue
         first = trained.iloc[0].to_dict()
-        found.append(
-            Tile(_value(first, ""), unit, f"{metric_label(metric)}, {method_label(first['method'])}")
-        )
+        found.append(Tile(_value(first, ""), unit, f"{metric_label(metric)}, {method_label(first['method'])}"))
         best = strongest_control(ladder)
         if best is not None and metric == "linear_top1":
             _, difference = control_verdict(first, best)
@@ -136,9 +134,7 @@ def provenance(runs: list[Run]) -> list[tuple[str, str]]:
         listed = record.get("packages")
         for name, version in (listed if isinstance(listed, dict) else {}).items():
             packages.setdefault(str(name), set()).add(str(version))
-    days = sorted(
-        str(record[key])[:10] for record in records for key in ("started", "finished") if record.get(key)
-    )
+    days = sorted(str(record[key])[:10] for record in records for key in ("started", "finished") if record.get(key))
     pairs = [
         ("commit", join(commits)),
         ("date of the runs", days[0] if days and days[0] == days[-1] else " to ".join(days[:1] + days[-1:])),

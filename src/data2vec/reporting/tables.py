@@ -110,7 +110,7 @@ def cost(frame: pd.DataFrame) -> Table:
         seconds = part["pretrain_seconds"]
         speed = part["samples"] / seconds.where(seconds > 0)
         counts = (str(len(part)), _whole(part["updates"].mean()), _whole(part["samples"].mean()))
-        time = (fmt(seconds.mean()), fmt(seconds.std(ddof=1)), fmt(speed.mean()))
+        time = (_tenths(seconds.mean()), _tenths(seconds.std(ddof=1)), fmt(speed.mean()))
         memory = fmt(part["peak_memory_bytes"].mean() / 2**20)
         rows.append((method_label(method), _on(frame, part.iloc[0].to_dict()), *counts, *time, memory))
     note = (
@@ -123,6 +123,10 @@ def cost(frame: pd.DataFrame) -> Table:
 
 def _whole(value: float) -> str:
     return f"{value:.0f}" if math.isfinite(value) else ""
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else ""
 
 
 def missing(issues: list[Issue]) -> Table:

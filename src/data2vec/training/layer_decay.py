@@ -14,9 +14,7 @@ RULES = ("data2vec2", "beit", "mae")
 _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 _CONTEXT_BLOCK = re.compile(r"(?:^|\.)context[^.]*\.(?:blocks\.)+(\d+)\.")
 # the reference's names, and ours for the same parameters
-_EMBEDDING = {
-    "beit": {"cls_token", "mask_token", "pos_embed", "patch_embed", "local", "extra_tokens", "positions"}
-}
+_EMBEDDING = {"beit": {"cls_token", "mask_token", "pos_embed", "patch_embed", "local", "extra_tokens", "positions"}}
 _EMBEDDING["mae"] = _EMBEDDING["beit"]
 
 
@@ -50,9 +48,5 @@ def layer_decay_scales(names: Iterable[str], rule: str, decay: float) -> dict[st
 
 
 def _count_blocks(pattern: re.Pattern[str], names: list[str]) -> int:
-    blocks = [
-        int(found[1])
-        for name in names
-        if "decoder" not in name.split(".") and (found := pattern.search(name))
-    ]
+    blocks = [int(found[1]) for name in names if "decoder" not in name.split(".") and (found := pattern.search(name))]
     return max(blocks, default=-1) + 1

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,30 @@ class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
 
 
-def train(
-    plan: Plan, model: nn.Module, optimizer: Adam, device: Device, folder: RunFolder, identity: str
+def train(plan: Plan, model: nn.Module, optimizer: Adam, device: Device, folder: RunFolder, identity: str) -> Progress:
+    """Train to `plan.updates`, resuming a saved state of the same `identity`. Returns the final progress.
+
+    Raises:
+        Interrupted: on SIGTERM, SIGINT or SIGUSR1, with the state saved.
+        UserError: if gradients stay non-finite, with the reason.
+    """
+    with _stop_requests() as stop, closing(_tensorboard(folder.path)) as writer:
+        return _train(plan, model, optimizer, device, folder, identity, stop, writer)
+
+
+def _train(
+    plan: Plan,
+    model: nn.Module,
+    optimizer: Adam,
+    device: Device,
+    folder: RunFolder,
+    identity: str,
+    stop: list[str],
+    writer: Any,
 ) -> Progress:
-    """Train to `plan.updates`, resuming a saved state of the same `identity`. Returns the final progress."""
     scaler = torch.amp.GradScaler(device.torch.type, enabled=device.precision == "fp16")
     progress = _resume(folder, model, optimizer, scaler, device, identity)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    stop = _stop_requests()
-    writer = _tensorboard(folder.path)
     bar = tqdm(total=plan.updates, initial=progress.update, disable=not sys.stderr.isatty(), unit="update")
     batches = plan.batches(progress.update * plan.accumulation, plan.updates * plan.accumulation)
     saved = clock = logged_at = time.monotonic()
@@ -93,9 +109,7 @@ def train(
             _save(folder, model, optimizer, scaler, progress, identity)
             saved = clock = time.monotonic()
             if stop:
-                raise Interrupted(
-                    f"stopped by signal {stop[0]} after update {progress.update}; run again to go on"
-                )
+                raise Interrupted(f"stopped by signal {stop[0]} after update {progress.update}; run again to go on")
         # ---- forward and backward, over the micro-batches of one update
         update = progress.update
         torch.manual_seed(plan.seed + update)  # dropout and noise of an update depend on its number only
@@ -148,7 +162,6 @@ def train(
         bar.update(progress.update - bar.n)
 
     bar.close()
-    writer.close()
     progress.seconds += time.monotonic() - clock
     return progress
 
@@ -180,9 +193,7 @@ def _resume(
     return progress
 
 
-def _save(
-    folder: RunFolder, model: nn.Module, optimizer: Adam, scaler: Any, progress: Progress, identity: str
-) -> None:
+def _save(folder: RunFolder, model: nn.Module, optimizer: Adam, scaler: Any, progress: Progress, identity: str) -> None:
     save_state(
         folder.state,
         {
@@ -195,16 +206,17 @@ def _save(
     )
 
 
-def _stop_requests() -> list[str]:
+@contextmanager
+def _stop_requests() -> Iterator[list[str]]:
     """A list that a SIGTERM, SIGINT or SIGUSR1 (preemption) fills with its name."""
     received: list[str] = []
-
-    def handle(number: int, frame: Any) -> None:
-        received.append(signal.Signals(number).name)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, handle)
-    return received
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {n: signal.signal(n, lambda number, frame: received.append(signal.Signals(number).name)) for n in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tensorboard(path: Path) -> Any:

@@ -57,9 +57,7 @@ class Adam(torch.optim.Optimizer):
     def _advance(self, param: Tensor) -> int:
         """The number of this step for `param`, whose state is made on the first."""
         if param.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"parameters must be float32 or float64, not {param.dtype}: use autocast for low precision"
-            )
+            raise TypeError(f"parameters must be float32 or float64, not {param.dtype}: use autocast for low precision")
         state = self.state[param]
         if not state:
             state["step"] = 0
@@ -118,9 +116,7 @@ def parameter_groups(
         if not param.requires_grad:
             continue
         scale = 1.0 if lr_scales is None else lr_scales.get(name, 1.0)
-        spared = not decay_1d and (
-            _is_vector(name, param) or name in undecayed or name.split(".")[-1] in undecayed
-        )
+        spared = not decay_1d and (_is_vector(name, param) or name in undecayed or name.split(".")[-1] in undecayed)
         decay = 0.0 if spared else weight_decay
         group = groups.setdefault(
             (scale, decay), {"params": [], "lr": lr * scale, "lr_scale": scale, "weight_decay": decay}

@@ -29,11 +29,15 @@ LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "finetune")  # 
 
 def pretrain(config: RunConfig, run_dir: Path) -> None:
     """Pre-train as configured; an unfinished run in `run_dir` is continued. Leaves the files of a run folder."""
-    folder = RunFolder(run_dir)
-    if _is_complete(folder, config):
-        log.info("%s is complete; delete it to run again", run_dir)
-        return
-    write_atomic(run_dir / "config.yaml", schema.dump(config))
+    with RunFolder(run_dir) as folder:
+        if _is_complete(folder, config):
+            log.info("%s is complete; delete it to run again", run_dir)
+        else:
+            _pretrain(config, folder)
+
+
+def _pretrain(config: RunConfig, folder: RunFolder) -> None:
+    write_atomic(folder.path / "config.yaml", schema.dump(config))
     device = choose_device(config.train)
     batches = pretraining_batches(config)
     torch.manual_seed(config.seed)
@@ -53,7 +57,7 @@ def pretrain(config: RunConfig, run_dir: Path) -> None:
     # ---- final artefacts; metrics.json last, because its presence means complete
     save_model(folder.model, method, {"config": schema.dump(config)})
     with device.autocast():
-        save_picture(run_dir / "masked.npz", method.eval(), config, device)
+        save_picture(folder.path / "masked.npz", method.eval(), config, device)
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
@@ -81,11 +85,7 @@ def identity(config: RunConfig) -> str:
 
 def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
     names = ("config.yaml", "metrics.json", "provenance.json", "masked.npz")
-    if (
-        folder.state.exists()
-        or not all((folder.path / n).exists() for n in names)
-        or not folder.model.exists()
-    ):
+    if folder.state.exists() or not all((folder.path / n).exists() for n in names) or not folder.model.exists():
         return False
     return identity(schema.load(folder.path / "config.yaml")) == identity(config)
 

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -52,9 +52,16 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(
-                f"{path}: another process is working on this run; wait for it or stop it"
-            ) from None
+            self._lock.close()
+            raise UserError(f"{path}: another process is working on this run; wait for it or stop it") from None
+
+    def __enter__(self) -> Self:
+        """Locked since its creation."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release the lock."""
+        self._lock.close()
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of killed writers."""
@@ -119,9 +126,7 @@ def git_commit() -> tuple[str, bool]:
     try:
         run = ["git", "-C", str(root)]
         commit = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        )
+        status = subprocess.run([*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown", False
     return commit.stdout.strip(), bool(status.stdout.strip())

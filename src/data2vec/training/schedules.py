@@ -60,9 +60,7 @@ def tri_stage(
     return peak * final_scale
 
 
-def polynomial(
-    update: float, *, peak: float, warmup: int, total: int, end: float = 0.0, power: float = 1.0
-) -> float:
+def polynomial(update: float, *, peak: float, warmup: int, total: int, end: float = 0.0, power: float = 1.0) -> float:
     """Linear from 0 to `peak` in `warmup` updates, then (remaining share) ** `power` down to `end`."""
     if warmup and update <= warmup:
         return peak * update / warmup
@@ -160,9 +158,7 @@ class LearningRate:
                 return polynomial(update, peak=peak, warmup=warmup, total=total, end=floor, power=self.power)
             case "beit_cosine":
                 start = self.start or 0.0
-                return beit_cosine(
-                    int(update), peak=peak, warmup=warmup, total=total, floor=floor, start=start
-                )
+                return beit_cosine(int(update), peak=peak, warmup=warmup, total=total, floor=floor, start=start)
             case "beit_tri_phase":
                 start = self.start or 0.0
                 return beit_tri_phase(
@@ -193,9 +189,7 @@ def ema_decay(update: int, start: float, end: float, anneal_updates: int) -> flo
     return end - (end - start) * (1 - update / anneal_updates)
 
 
-def beit_ema_decay(
-    iteration: int, epoch_start: int, start: float, end: float, anneal_iterations: int
-) -> float:
+def beit_ema_decay(iteration: int, epoch_start: int, start: float, end: float, anneal_iterations: int) -> float:
     """EMA decay after `iteration` (from 0) in the BEiT-based code, in an epoch that began at `epoch_start`.
 
     As released, an epoch in which the anneal ends keeps the last annealed value; `end` comes with the next

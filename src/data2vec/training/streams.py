@@ -48,14 +48,10 @@ def image_batches(config: RunConfig) -> Batches:
     )
 
     def masks(rng: np.random.Generator, batch_size: int) -> dict[str, Any]:
-        drawn = Masks.from_numpy(
-            sample_image_masks(config.mask, batch_size * num_clones(config), v.grid, rng)
-        )
+        drawn = Masks.from_numpy(sample_image_masks(config.mask, batch_size * num_clones(config), v.grid, rng))
         return {name: value for name, value in drawn._asdict().items() if value is not None}
 
-    stream = BatchStream(
-        PretrainImages(dataset, augmentation), micro_batch_size(config), config.seed, extra=masks
-    )
+    stream = BatchStream(PretrainImages(dataset, augmentation), micro_batch_size(config), config.seed, extra=masks)
 
     def batches(first: int, last: int) -> Iterator[Batch]:
         for item in loader(stream, first, last, config.train.workers):

@@ -188,9 +188,7 @@ def _compare_distinct(case: Case, hidden: Values, stored: dict[str, float], samp
     case.check_number("distinct_masked_counts.min", float((hidden < stored["min"]).sum()), 0.0, limit)
     case.check_number("distinct_masked_counts.max", float((hidden > stored["max"]).sum()), 0.0, limit)
     distinct, expected = len(np.unique(hidden)), stored["n_distinct"]
-    case.check_number(
-        "distinct_masked_counts.n", distinct, expected, 0.0 if expected == 1 else 3 + 0.3 * expected
-    )
+    case.check_number("distinct_masked_counts.n", distinct, expected, 0.0 if expected == 1 else 3 + 0.3 * expected)
 
 
 def _compare_row(
@@ -249,9 +247,7 @@ def _compare_tokens(
     count = is_selected.sum(axis=1).astype(float)
     inside = np.arange(is_selected.shape[1]) < lengths[:, None]
     case.check_number("selected in padding", float((is_selected & ~inside).sum()), 0.0, 0.0)
-    case.check_number(
-        "changed outside the selection", float(((tokens != corrupted) & ~is_selected).sum()), 0.0, 0.0
-    )
+    case.check_number("changed outside the selection", float(((tokens != corrupted) & ~is_selected).sum()), 0.0, 0.0)
     compare_values(case, "selected_ratio", count / lengths, stored["selected_ratio"], samples)
     compare_values(case, "selected_count", count, stored["selected_count"], samples)
     _, length, row_of = runs(is_selected)

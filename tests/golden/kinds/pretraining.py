@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from data2vec.interop.names import Rule, rename, translate
+from data2vec.interop.names import Rule, part, rename, translate
 from data2vec.methods.build import Method
 from data2vec.methods.step import StepOutput
 
@@ -20,21 +20,19 @@ def load_weights(method: Method, case, rules: Sequence[Rule], teacher_prefix: st
     student = translate(strip(case.tensors, "weights/"), rules, parameters)
     missing = {n for n in parameters if not n.startswith("teacher.")} - set(student)
     assert not missing, f"not in the case: {missing}"
-    teacher = {}
-    for name, tensor in strip(case.tensors, "teacher/").items():
-        new = rename(teacher_prefix + name, rules)
-        if new is not None and f"teacher.{new}" in parameters:
-            teacher[f"teacher.{new}"] = tensor.reshape(parameters[f"teacher.{new}"].shape)
+    owned = {teacher_prefix + n: t for n, t in strip(case.tensors, "teacher/").items()}
+    teacher = {f"teacher.{n}": t for n, t in translate(owned, rules, parameters).items()}
+    teacher = {n: t for n, t in teacher.items() if n in parameters}
     result = method.load_state_dict(student | teacher, strict=False)
     assert not result.unexpected_keys, result.unexpected_keys
 
 
 def check_gradients(method: Method, case, rules: Sequence[Rule]) -> None:
-    parameters = dict(method.named_parameters())
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
     for name in strip(case.tensors, "grad/"):
         new = rename(name, rules)
-        assert new is not None and parameters[new].grad is not None, name
-        case.check(f"grad/{name}", parameters[new].grad.reshape(case.tensors[f"grad/{name}"].shape))
+        assert new is not None and new.partition("#")[0] in gradients, name
+        case.check(f"grad/{name}", part(gradients, new).reshape(case.tensors[f"grad/{name}"].shape))
 
 
 def check_training(
@@ -65,12 +63,12 @@ def check_training(
             key = f"train/student_step{step}/{name}"
             new = rename(name, rules)
             assert new is not None
-            case.check(key, parameters[new].reshape(case.tensors[key].shape))
+            case.check(key, part(parameters, new).reshape(case.tensors[key].shape))
         for name in strip(case.tensors, f"ema/step{step}/"):
             key = f"ema/step{step}/{name}"
             new = rename(teacher_prefix + name, rules)
             if new is not None:
-                case.check(key, parameters[f"teacher.{new}"].reshape(case.tensors[key].shape))
+                case.check(key, part(parameters, f"teacher.{new}").reshape(case.tensors[key].shape))
 
 
 def linear_decay(start: float, end: float, anneal: int, steps: Sequence[int]) -> list[float]:

@@ -91,9 +91,7 @@ def _learning_rate(entry: dict[str, Any]) -> LearningRate:
     if "phase_ratio" in options:
         given["stages"] = stage_lengths(tuple(options.pop("phase_ratio")), total)
     elif entry["type"] == "tri_stage":
-        given["stages"] = tuple(
-            int(options.pop(f"{stage}_steps", 0)) for stage in ("warmup", "hold", "decay")
-        )
+        given["stages"] = tuple(int(options.pop(f"{stage}_steps", 0)) for stage in ("warmup", "hold", "decay"))
     names = {
         "min_lr": "floor",
         "end_learning_rate": "floor",

@@ -43,9 +43,7 @@ def run_config(c: dict, has_final_norm: bool) -> RunConfig:
                 + ["instance"] * bool(m.get("instance_norm_targets")),
             },
             "teacher": {
-                "scope": "trunk"
-                if m["ema_encoder_only"]
-                else ("encoder" if e["ema_local_encoder"] else "context"),
+                "scope": "trunk" if m["ema_encoder_only"] else ("encoder" if e["ema_local_encoder"] else "context"),
             },
             "decoder": {
                 "dim": d["decoder_dim"],

@@ -1,0 +1,210 @@
+# What the rules share: the checked configuration, the plan of runs, and the functions that ask it.
+import glob
+import shlex
+import sys
+from functools import cache, partial
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SOURCE = Path(workflow.basedir).parent / "src"
+sys.path.insert(0, str(SOURCE))
+
+from data2vec import machine, planning, settings
+from data2vec.errors import UserError
+from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
+
+# A change of this code or of the configuration is seen through the rules' params.
+CODE = {
+    "prepare": ["data2vec.data.prepare"],
+    "pretrain": ["data2vec.training.pretrain", "data2vec.compose"],
+    "probe": ["data2vec.downstream.probe", "data2vec.compose"],
+    "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
+    "report": ["data2vec.reporting.report"],
+}
+RUN = "results/{scale}/{modality}/{run}/seed{seed}"
+IS_LOCAL = workflow.is_main_process and workflow.resource_settings.nodes is None
+
+
+class Untracked:
+    """Words for a command that Snakemake does not record, so that a change of them reruns nothing."""
+
+    def __init__(self, words):
+        self.text = shlex.join(words)
+
+    def __str__(self):
+        return self.text
+
+
+def stop_on_mistake(ask, *arguments):
+    """The answer of the plan; a mistake in the configuration ends the workflow with one line and exit code 2."""
+    try:
+        return ask(*arguments)
+    except UserError as mistake:
+        sys.stderr.write(f"data2vec: {mistake}\n")
+        raise SystemExit(2)
+
+
+PLAN = planning.Plan(Path("config"))
+SETTINGS = stop_on_mistake(settings.check, config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
+TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
+EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
+GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
+
+if workflow.is_main_process:
+    for word in sys.argv[1:]:
+        stop_on_mistake(PLAN.check_target, word)
+    # A Snakemake that was killed leaves its lock behind; one that lives keeps it.
+    ALIVE = machine.clear_stale_lock(Path(".snakemake"))
+if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
+    # Without a number of cards, Snakemake starts every GPU job at once. A request for more cards than there are is
+    # cut down to them (the trainer then accumulates to the same batch); `--resources gpu=N` still overrides.
+    workflow.register_resource("gpu", max(1, GPUS))
+
+# Every command runs through data2vec.job, which writes the log, hands out GPUs and ends with Snakemake.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(SOURCE))}; "
+    'job() {{ exec python -m data2vec.job "$@"; }}; '
+)
+
+
+wildcard_constraints:
+    scale=r"[^/]+",
+    modality=r"[^/]+",
+    run=r"[^/]+",
+    dataset=r"[^/]+",
+    seed=r"\d+",
+
+
+def answer(ask, *arguments):
+    """The answer of the plan about a file that was asked for."""
+    try:
+        return ask(*arguments)
+    except UserError as mistake:
+        raise WorkflowError(str(mistake))
+
+
+def stage_plan(wildcards):
+    return answer(PLAN.modality, wildcards.scale, wildcards.modality)
+
+
+def run_plan(wildcards):
+    return answer(PLAN.run, wildcards.scale, wildcards.modality, wildcards.run)
+
+
+def words(overrides):
+    return shlex.join(planning.override_text(key, value) for key, value in overrides.items())
+
+
+# Inputs
+def prepared_data(wildcards):
+    return f"{SETTINGS.data_dir}/{stage_plan(wildcards).data}/manifest.json"
+
+
+def start(stage, wildcards):
+    """Folder of the run that a stage starts from, and which control it is, if any."""
+    place = wildcards.scale, wildcards.modality
+    run, control = answer(PLAN.start, stage, *place, wildcards.run)
+    return planning.folder(*place, run, wildcards.seed), control
+
+
+def start_config(stage, wildcards):
+    return f"{start(stage, wildcards)[0]}/config.yaml"
+
+
+def start_weights(stage, wildcards):
+    """Trained weights; a control has none."""
+    folder, control = start(stage, wildcards)
+    return [] if control else f"{folder}/checkpoint/model.safetensors"
+
+
+def published_numbers(wildcards):
+    return sorted(glob.glob("config/published/*.csv"))
+
+
+# Params: words of the commands
+def data_location(wildcards):
+    """Where a licensed or own data set lies: a change of it is another data set."""
+    path = SETTINGS.data_paths.get(wildcards.dataset)
+    return words({"data.path": path}) if path else ""
+
+
+def data_source(wildcards):
+    """Where to look before any download. What is prepared already stays when this changes."""
+    mirror = [f"data_mirror={SETTINGS.data_mirror}"] if SETTINGS.data_mirror else []
+    return Untracked(mirror + (["offline=true"] if SETTINGS.offline else []))
+
+
+def pretrain_words(wildcards):
+    run = run_plan(wildcards)
+    return shlex.join(PLAN.pretrain_words(run, wildcards.seed, SETTINGS))
+
+
+def probe_words(wildcards):
+    features = {"probe.features": start("probe", wildcards)[1] or "encoder"}
+    return words(features | stage_plan(wildcards).probe)
+
+
+def finetune_words(wildcards):
+    init = {"init": start("finetune", wildcards)[1] or "pretrained"}
+    return words(init | stage_plan(wildcards).finetune)
+
+
+def training_state(wildcards, output):
+    """Resumable state. It is no declared output: Snakemake deletes those of a failed job."""
+    return str(Path(output.weights).with_name("state.pt"))
+
+
+# Params: what the result depends on besides the inputs
+@cache
+def code_of(stage):
+    """Fingerprint of the modules behind a command and of all of ours that they import."""
+    return "-".join(answer(code_fingerprint, module, SOURCE) for module in CODE[stage])
+
+
+@cache
+def composed(*choices):
+    return config_fingerprint(Path("config/run"), dict(choices))
+
+
+def composed_files(wildcards):
+    """Fingerprint of the files in config/run that a run composes."""
+    run, plan = run_plan(wildcards), stage_plan(wildcards)
+    choices = {
+        "modality": run.modality,
+        "method": run.method,
+        "model": plan.model,
+        "data": plan.data,
+    }
+    choices |= {key: str(run.overrides[key]) for key in choices if key in run.overrides}
+    return composed(*choices.items())
+
+
+def experiment_files(wildcards):
+    """Descriptions of the experiments, which the report shows."""
+    return [yaml_content(file) for file in sorted(Path("config/experiments").glob("*.yaml"))]
+
+
+# Threads and resources
+def asked(stage, wildcards):
+    scale = getattr(wildcards, "scale", SETTINGS.scale)
+    return answer(PLAN.scale, scale).resources[stage]
+
+
+def job_threads(stage, wildcards):
+    cores = workflow.resource_settings.cores if IS_LOCAL else None
+    need = asked(stage, wildcards)
+    return machine.job_threads(need.threads, need.gpus, GPUS, cores)
+
+
+def job_gpus(stage, wildcards):
+    return asked(stage, wildcards).gpus
+
+
+def job_memory(stage, wildcards, attempt):
+    """More memory with every retry."""
+    return asked(stage, wildcards).mem_mb * attempt
+
+
+def job_runtime(stage, wildcards, attempt):
+    return asked(stage, wildcards).runtime * attempt

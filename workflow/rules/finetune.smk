@@ -1,0 +1,35 @@
+# Fine-tuning of a run or, as `scratch`, of the same network from random weights on the same schedule (the control).
+rule finetune:
+    input:
+        data=prepared_data,
+        config=partial(start_config, "finetune"),
+        weights=partial(start_weights, "finetune"),
+    output:
+        config=f"{RUN}/finetune/config.yaml",
+        provenance=f"{RUN}/finetune/provenance.json",
+        metrics=f"{RUN}/finetune/metrics.json",
+        weights=f"{RUN}/finetune/checkpoint/model.safetensors",
+    params:
+        start=subpath(input.config, parent=True),
+        folder=subpath(output.config, parent=True),
+        state=training_state,
+        overrides=finetune_words,
+        data_dir=SETTINGS.data_dir,
+        code=code_of("finetune"),
+    log:
+        f"{RUN}/finetune.log",
+    benchmark:
+        f"{RUN}/finetune.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: partial(job_threads, "finetune")
+    resources:
+        gpu=partial(job_gpus, "finetune"),
+        mem_mb=partial(job_memory, "finetune"),
+        runtime=partial(job_runtime, "finetune"),
+    message:
+        "Fine-tuning {wildcards.run} ({wildcards.modality}, {wildcards.scale}, seed {wildcards.seed}; log: {log})"
+    shell:
+        "job --log {log} --gpus {resources.gpu} --state {params.state} --code {params.code} --inputs {input} -- "
+        "python -m data2vec finetune init_run={params.start} run_dir={params.folder} "
+        "data_dir={params.data_dir} seed={wildcards.seed} {params.overrides}"
