@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from data2vec.compose import GROUPS, amend, compose, split_overrides
+from data2vec.compose import GROUPS, amend, compose, data_choice, split_overrides
 from data2vec.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,12 @@ def prepare(words: Words) -> None:
 
     data          which data set
     data.path     folder with your own or licensed data
+    data.vocab_size  text: tokens of the vocabulary
     data_dir      where prepared data goes
     data_mirror   folder that is looked in before any download; only read
     offline       true: download nothing, say what is missing
     """
-    from data2vec.config import DataConfig, known_keys, nearest
+    from data2vec.config import known_keys, nearest
     from data2vec.data.prepare import prepare as run
 
     allowed = ["data", "data.path", "data_dir", "data_mirror", "offline"]
@@ -67,7 +68,7 @@ def prepare(words: Words) -> None:
             raise UserError(f"unknown key '{key}'{nearest(key, allowed)} Allowed: {', '.join(allowed)}")
     if "data" not in words:
         raise UserError("prepare needs data=NAME; python -m data2vec prepare --help")
-    choice = DataConfig(name=words["data"], path=words.get("data.path"))
+    choice = data_choice(words)
     mirror = words.get("data_mirror") or None
     if mirror and not Path(mirror).is_dir():
         raise UserError(f"data_mirror = {mirror}: no such folder")
@@ -145,8 +146,8 @@ def report(words: Words) -> None:
     for key in words:
         if key not in (*defaults, "scale"):
             raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
-    folders = [Path(words.get(key, default)) for key, default in defaults.items()]
-    log.info("report: %s", build_report(*folders, words.get("scale")))
+    results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
+    log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
 
 
 def benchmark(words: Words) -> None:

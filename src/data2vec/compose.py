@@ -7,6 +7,7 @@ import yaml
 
 from data2vec.config import (
     UPDATE_KEYS,
+    DataConfig,
     RunConfig,
     known_keys,
     load,
@@ -54,9 +55,20 @@ def compose(overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> RunConf
         with initialize_config_dir(str(config_dir), version_base=None):
             values: Any = OmegaConf.to_container(hydra_compose("config", words), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"configuration: {str(error).splitlines()[0]}") from None
+        word = str(getattr(error, "override", "configuration")).removeprefix("++")
+        raise UserError(f"{word}: {str(error).splitlines()[0]}") from None
     scale_updates(values, values.get("budget", 1.0))
     return validate(values)
+
+
+def data_choice(overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> DataConfig:
+    """The data section of `data=<name>` with its `data.*` overrides: what preparation needs of a configuration."""
+    file = config_dir / "data" / f"{overrides['data']}.yaml"
+    values = yaml.safe_load(file.read_text()).get("data", {}) if file.is_file() else {}
+    for key, text in overrides.items():
+        if key.startswith("data."):
+            values[key.removeprefix("data.")] = text if key == "data.path" else yaml.safe_load(text)
+    return validate({"data": values | {"name": overrides["data"]}}).data
 
 
 def _check_group(group: str, name: str, config_dir: Path) -> None:

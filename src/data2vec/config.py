@@ -7,6 +7,7 @@ configuration is written into the run's folder and handed on by path.
 
 import difflib
 import math
+import operator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ class DataConfig(Section):
 
     name: str = Field("imagenet", description="data set, one of `python -m data2vec prepare --help`")
     path: str | None = Field(None, description="folder with your own or licensed data")
+    vocab_size: Positive = Field(50_265, description="text: tokens of the vocabulary, special ones included")
 
 
 class VisionConfig(Section):
@@ -51,6 +53,48 @@ class VisionConfig(Section):
     def grid(self) -> int:
         """Patches on a side."""
         return self.image_size // self.patch_size
+
+
+class SpeechConfig(Section):
+    """Speech: the convolutional front end, and which audio a batch holds. Seconds are at 16 kHz."""
+
+    conv_layers: list[tuple[Positive, Positive, Positive]] = Field(
+        [(512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2],
+        min_length=1,
+        description="channels, kernel, stride of each convolution over the waveform",
+    )
+    conv_norm: Literal["layer", "group"] = Field("layer", description="norm after every, or after the first convolution")
+    conv_bias: bool = Field(False, description="bias of these convolutions")
+    feature_grad_mult: NonNegative = Field(1.0, description="factor of the gradient entering them, 0 = frozen")
+    pos_conv_width: Positive = Field(95, description="frames that the convolutional positions see")
+    pos_conv_depth: Positive = Field(5, description="convolutions of the positions; 1 = wav2vec 2.0's single one")
+    pos_conv_groups: Positive = Field(16, description="groups of these convolutions")
+    pos_conv_norm: bool = Field(False, description="layer norm in front of the positions (2.0)")
+    pos_conv_padding: Literal["zeroed", "released"] = Field(
+        "zeroed", description="padding between these convolutions; as released it changes the last frames before it"
+    )
+    hidden_std: NonNegative = Field(0.01, description="fine-tuning of 2.0: noise at hidden frames, 0 = zeros (P-C4)")
+    normalise: bool = Field(True, description="zero mean, unit variance of each recording, before it is cropped")
+    min_seconds: NonNegative = Field(2.0, description="shorter recordings are left out")
+    max_seconds: float = Field(20.0, gt=0, description="longer ones are cropped")
+    batch_seconds: float = Field(500.0, gt=0, description="audio per update over all devices")
+    micro_seconds: float | None = Field(None, gt=0, description="audio per forward pass, null = batch_seconds")
+
+
+class TextConfig(Section):
+    """Text: blocks of tokens and their embedding."""
+
+    tokens_per_sample: Positive = Field(512, description="tokens of a block, the <s> in front included")
+    block_mode: Literal["none", "complete", "complete_doc"] = Field(
+        "none", description="cut anywhere; whole sentences; whole sentences of one document"
+    )
+    max_positions: Positive = Field(512, description="longest sequence that the position table serves, in tokens")
+    embedding_norm: bool = Field(True, description="layer norm of the embedded tokens")
+    embedding_scale: bool = Field(False, description="multiply token embeddings by sqrt(D)")
+    embedding_dropout: Share = Field(0.1, description="of the embedded tokens")
+    teacher_input: Literal["full", "masked_only"] = Field(
+        "full", description="1.0: the whole sentence, or only the selected tokens as released (P-T1)"
+    )
 
 
 class ModelConfig(Section):
@@ -75,7 +119,10 @@ class ModelConfig(Section):
         "none", description="distance bias of the scores with a learned scale (2.0)"
     )
     alibi_scale_per_head: bool = Field(True, description="one learned scale per head instead of one for all")
+    alibi_scale_per_layer: bool = Field(False, description="one learned scale per block instead of one for all")
+    alibi_scale_learned: bool = Field(True, description="train the scale; else it stays 1")
     extra_tokens: Count = Field(0, description="learned tokens in front of the sequence")
+    head_layers: Positive = Field(1, description="linear layers of 1.0's prediction head")
     init: Literal["bert", "beit"] = Field("bert", description="initialisation rule (algorithms.md 1.8, 6.2)")
     dropout: Share = Field(0.0, description="after the attention projection")
     attention_dropout: Share = Field(0.0, description="of the attention weights")
@@ -89,18 +136,23 @@ class ModelConfig(Section):
 class MaskConfig(Section):
     """What the student does not see."""
 
-    sampler: Literal["inverse_block", "block", "random", "beit_block"] = Field(
+    sampler: Literal["inverse_block", "block", "random", "beit_block", "span", "block_1d", "tokens"] = Field(
         "inverse_block", description="mask sampler"
     )
     ratio: Share = Field(0.8, description="share of positions hidden")
-    length: Positive = Field(3, description="side of a block, in patches")
+    length: Positive = Field(3, description="side of a block in patches, length of a span or block in frames")
     adjust: NonNegative = Field(0.07, description="added to the ratio before the exact-count step")
     clones: Positive = Field(16, description="masked views per sample (2.0)")
     num_patches: Positive | None = Field(None, description="beit_block: patches hidden at most, null = by ratio")
     min_block: Positive = Field(16, description="beit_block: smallest block, in patches")
     max_block: Positive | None = Field(None, description="beit_block: largest block, null = num_patches")
+    counts: Literal["equalised", "free"] = Field(
+        "equalised", description="speech: hidden frames of a batch's rows; free = 1.0 unequal, 2.0 as released (P-I2)"
+    )
     expand_adjacent: bool = Field(False, description="complete masks next to existing blocks")
     non_overlapping: bool = Field(False, description="take blocks from a coarse grid")
+    keep: Share = Field(0.0, description="tokens: share of the selected tokens that stay as they are")
+    randomise: Share = Field(0.0, description="tokens: share of the selected tokens that become a random one")
 
 
 class TargetConfig(Section):
@@ -234,16 +286,18 @@ class FinetuneConfig(Section):
 class RunConfig(Section):
     """Everything that defines one run."""
 
-    modality: Literal["vision"] = Field("vision", description="kind of input")
+    modality: Literal["vision", "speech", "text"] = Field("vision", description="kind of input")
     method: Literal["data2vec", "data2vec2"] = Field("data2vec2", description="learning method")
     seed: Count = Field(1, description="of every random draw")
     budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
     scale: str = Field("custom", description="label: embedded, mini, paper")
     experiment: str = Field("main", description="label of the experiment that the run belongs to")
-    variant: str = Field("", description="label of the point within the experiment")
+    variant: str = Field("", coerce_numbers_to_str=True, description="label of the point within the experiment")
     data_dir: str = Field("results/data", description="folder of prepared data")
     data: DataConfig = DataConfig()
     vision: VisionConfig = VisionConfig()
+    speech: SpeechConfig = SpeechConfig()
+    text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     mask: MaskConfig = MaskConfig()
     target: TargetConfig = TargetConfig()
@@ -289,7 +343,7 @@ class RunConfig(Section):
                 f"a divisor of train.batch_size = {self.train.batch_size}",
             ),
             (
-                self.model.absolute_positions != "sincos" or self.model.dim % 4 == 0,
+                self.model.absolute_positions != "sincos" or self.modality != "vision" or self.model.dim % 4 == 0,
                 "model.dim",
                 self.model.dim,
                 "a multiple of 4 for sine-cosine positions",
@@ -301,10 +355,53 @@ class RunConfig(Section):
                 f"a multiple of decoder.groups = {self.decoder.groups}",
             ),
         ]
-        for holds, key, value, allowed in checks:
+        for holds, key, value, allowed in (*checks, *self._speech_checks(), *self._text_checks()):
             if not holds:
                 raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")
         return self
+
+    def _speech_checks(self) -> list[tuple[bool, str, Any, str]]:
+        """What must hold on speech: (whether it does, key, value, what is allowed)."""
+        if self.modality != "speech":
+            return []
+        s, mask, dim = self.speech, self.mask, self.model.dim
+        micro, groups = s.micro_seconds or s.batch_seconds, s.pos_conv_groups
+        fits = s.min_seconds <= s.max_seconds <= micro
+        most = f"between speech.min_seconds = {s.min_seconds} and the seconds of one forward pass = {micro}"
+        whole = round(s.batch_seconds / micro, 6).is_integer()
+        equal = self.method == "data2vec" or mask.sampler == "block_1d" or mask.counts == "equalised"
+        return [
+            (dim % groups == 0, "model.dim", dim, f"a multiple of speech.pos_conv_groups = {groups}"),
+            (mask.sampler in ("span", "block_1d"), "mask.sampler", mask.sampler, "span or block_1d on speech"),
+            (equal, "mask.counts", mask.counts, "equalised for spans with data2vec2"),
+            (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
+            (fits, "speech.max_seconds", s.max_seconds, most),
+            (self.model.alibi in ("none", "1d"), "model.alibi", self.model.alibi, "none or 1d on speech"),
+        ]
+
+    def _text_checks(self) -> list[tuple[bool, str, Any, str]]:
+        """What must hold on text: (whether it does, key, value, what is allowed)."""
+        if self.modality != "text":
+            return []
+        text, mask, first = self.text, self.mask, self.method == "data2vec"
+        sampler = "tokens" if first else "random"
+        rules = [
+            (self.data.vocab_size >= 6, "data.vocab_size", "at least 6: four special tokens, a word and <mask>"),
+            (
+                2 <= text.tokens_per_sample <= text.max_positions,
+                "text.tokens_per_sample",
+                f"2 to text.max_positions = {text.max_positions}",
+            ),
+            (mask.sampler == sampler, "mask.sampler", f"{sampler} for {self.method} on text"),
+            (mask.keep + mask.randomise < 1, "mask.keep", f"below 1 - mask.randomise = {1 - mask.randomise:g}"),
+            (
+                not first or self.teacher.scope == "encoder",
+                "teacher.scope",
+                "encoder for data2vec on text, whose teacher reads tokens of its own",
+            ),
+            (self.model.alibi in ("none", "1d"), "model.alibi", "none or 1d on text"),
+        ]
+        return [(holds, key, operator.attrgetter(key)(self), allowed) for holds, key, allowed in rules]
 
 
 UPDATE_KEYS = (

@@ -14,17 +14,7 @@ _RIVALS = "issue 9 (the rivals)"
 
 # Kinds, or kind/modality, whose code is not built yet, and where it will be.
 NOT_BUILT: dict[str, str] = {
-    "v1_audio": _SPEECH_AND_TEXT,
-    "v1_text": _SPEECH_AND_TEXT,
-    "v2/audio": _SPEECH_AND_TEXT,
-    "v2/text": _SPEECH_AND_TEXT,
-    "ablation_v1_audio": _SPEECH_AND_TEXT,
-    "ablation_v1_text": _SPEECH_AND_TEXT,
-    "ablation_v2/audio": _SPEECH_AND_TEXT,
     "ablation_v2/text": _SPEECH_AND_TEXT,
-    "ft_ctc": _SPEECH_AND_TEXT,
-    "ft_text_v1": _SPEECH_AND_TEXT,
-    "ft_text_v2": _SPEECH_AND_TEXT,
     "fairseq_checkpoint": _CHECKPOINTS,
     "beit_checkpoint": _CHECKPOINTS,
     "hf": _CHECKPOINTS,

@@ -200,3 +200,8 @@ def test_two_scales_stand_apart(place, synthetic):
     table = pd.read_csv(place.reports / "tables" / "headline.csv")
     means = table.loc[(table["method"] == "data2vec 2.0") & (table["metric"] == "linear probe (%)"), "ours"]
     assert np.isclose(sorted(means), [48.5, 92.6]).all()
+
+
+def test_the_page_does_not_tell_where_its_maker_keeps_things(page, built):
+    assert str(built.root.parent) not in page
+    assert str(built.published) not in page

@@ -5,9 +5,11 @@ import math
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from data2vec.reporting.formats import EMPTY
+from data2vec.reporting.ladders import control_verdict
 from data2vec.reporting.published import PublishedNumber, load_published, match, status
 
 TABLES = ("headline", "controls", "cost", "missing", "ablation_top_k")
@@ -132,3 +134,30 @@ def test_the_published_number_is_the_right_one(synthetic, method, metric, model,
 def test_a_remembered_number_is_marked_as_unchecked(synthetic):
     found = match(load_published(synthetic.PUBLISHED, []), "vision", "finetune_top1", "data2vec2", "huge")
     assert (found.value, found.checked) == (87.4, False)
+
+
+def ladder(**controls):
+    """A ladder of the linear probe: control -> (mean, std, n)."""
+    names = {"random": "random weights", "pixels": "raw pixels"}
+    rows = [{"method": names[key], "metric": "linear_top1", "mean": mean, "std": std, "n": n}
+            for key, (mean, std, n) in controls.items()]  # fmt: skip
+    columns = ["method", "metric", "mean", "std", "n"]
+    return pd.DataFrame(rows, columns=columns).sort_values("mean", ascending=False)
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ({"random": (80, 1, 3), "pixels": (85, 0, 3)}, "above every control"),
+        ({"random": (80, 1, 3), "pixels": (85, math.nan, 1)}, "above every control"),
+        ({"random": (80, 1, 3), "pixels": (89.5, 0.1, 3)}, "within the spread"),
+        ({"random": (80, 12, 3), "pixels": (85, 0, 3)}, "within the spread"),  # a wide control, though not the best
+        ({"random": (80, 1, 3), "pixels": (95, 0, 3)}, "below a control"),
+        ({"random": (80, 1, 3)}, "above, but without raw pixels"),
+        ({"random": (80, math.nan, 1), "pixels": (85, 0, 3)}, "above, but one run of random weights"),
+        ({}, "no control was run"),
+    ],
+)
+def test_above_every_control_needs_every_control(controls, words):
+    record = {"metric": "linear_top1", "mean": 90.0, "std": 0.5, "n": 3}
+    assert control_verdict(record, ladder(**controls))[0] == words

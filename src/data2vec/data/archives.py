@@ -49,6 +49,15 @@ def read_members(
             yield member.name, content
 
 
+def member_names(path: Path, limit: int) -> list[str]:
+    """Names of all files of an archive, or of a folder of the same layout.
+
+    Raises:
+        UserError: the archive is damaged, unsafe or unpacks to more than `limit` bytes.
+    """
+    return [member.name for member in _checked(path, limit)]
+
+
 def extract(archive: Path, folder: Path, limit: int) -> None:
     """Unpack an archive into an existing folder, after checking that all of it is acceptable and fits.
 

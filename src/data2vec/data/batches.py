@@ -71,10 +71,7 @@ class BatchStream(Dataset[Batch]):
 
     def indices(self, step: int) -> NDArray[np.int64]:
         """Which images make up batch `step`: int64 (B,)."""
-        count = len(self.source)
-        epoch, place = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), count)
-        orders = {int(number): _permutation(self.seed, int(number), count) for number in np.unique(epoch)}
-        return np.array([orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64)
+        return shuffled_indices(len(self.source), self.batch_size, self.seed, step)
 
     def __getitem__(self, step: int) -> Batch:
         """Batch `step`: images float32 (B, 3, S, S), labels and indices int64 (B,), and what `extra` adds."""
@@ -88,6 +85,13 @@ class BatchStream(Dataset[Batch]):
             added = self.extra(np.random.default_rng((self.seed, _EXTRA, step)), self.batch_size)
             batch |= {name: torch.as_tensor(value) for name, value in added.items()}
         return batch
+
+
+def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Which of `count` samples make up batch `step`, int64 (batch_size,): permuted epochs laid end to end."""
+    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
+    orders = {int(number): _permutation(seed, int(number), count) for number in np.unique(epoch)}
+    return np.array([orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64)
 
 
 @lru_cache(maxsize=4)

@@ -14,6 +14,8 @@ from data2vec.errors import UserError
 MANIFEST = "manifest.json"
 UNPACKED = "images"
 """Subfolder for image files unpacked from an archive."""
+AUDIO = "audio"
+"""Subfolder for audio files unpacked from an archive."""
 PREPARATION = 1
 """Raised when preparation writes something else than before, so that older folders are prepared again."""
 
@@ -38,6 +40,10 @@ class SplitEntry(BaseModel):
 
     items: int
     per_class: dict[str, int]
+    hours: float | None = None
+    speakers: int | None = None
+    sentences: int | None = None
+    tokens: int | None = None
 
 
 class Manifest(BaseModel):
@@ -56,6 +62,7 @@ class Manifest(BaseModel):
     mean: list[float] | None = None
     """Per channel over the training split, of pixel values in 0..1 (packed sets)."""
     std: list[float] | None = None
+    vocab_size: int | None = None
     root: str | None = None
     """Folder that image paths are relative to: absolute, or relative to the manifest (folder sets)."""
     skipped: list[str] = []
@@ -121,7 +128,7 @@ def require_replaceable(folder: Path) -> None:
     ours: set[str] = set()
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-        ours = {MANIFEST, UNPACKED, *(entry.file for entry in manifest.files)}
+        ours = {MANIFEST, UNPACKED, AUDIO, *(entry.file for entry in manifest.files)}
     except (OSError, ValidationError):
         pass
     if strange := sorted(present - ours):

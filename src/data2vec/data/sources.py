@@ -172,6 +172,103 @@ _TABLE = (
         citation="",
         by_hand="make FOLDER/train/<class>/ and FOLDER/test/<class>/, or just FOLDER/<class>/",
     ),
+    Source(
+        name="an4",
+        modality="speech",
+        kind="folder",
+        title="AN4 (CMU Census)",
+        licence="CMU AN4 licence: free for any purpose, redistribution with the notice kept",
+        citation="A. Acero, Acoustical and Environmental Robustness in Automatic Speech Recognition, CMU, 1990",
+        by_hand="fetch an4_sphere.tar.gz from http://www.speech.cs.cmu.edu/databases/an4/ and unpack it to FOLDER",
+        download=Download(
+            file="an4_sphere.tar.gz",
+            urls=("http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz",),
+            size=64_327_561,
+            checksum=None,
+        ),
+        mirror=MirrorCopy(
+            folder="an4",
+            files=(
+                (
+                    "an4-train.tar.gz",
+                    "sha256:81fbc76d17c42654a58074b551899db263d1fcb2a885ad4b5fcdba173cdf305e",
+                ),
+            ),
+        ),
+        note="Eight of the training speakers are the split dev.",
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="librispeech",
+        modality="speech",
+        kind="folder",
+        title="LibriSpeech",
+        licence="CC BY 4.0",
+        citation="V. Panayotov et al., LibriSpeech: an ASR corpus based on public domain audio books, ICASSP 2015",
+        by_hand="fetch the parts from https://www.openslr.org/12 and unpack them to FOLDER",
+        note="The split train here is all parts called train-... that are there.",
+    ),
+    Source(
+        name="audiofolder",
+        modality="speech",
+        kind="folder",
+        title="a folder of recordings",
+        licence="that of your recordings",
+        citation="",
+        by_hand="put your .flac or .wav files into FOLDER, or into FOLDER/train, FOLDER/dev and FOLDER/test",
+    ),
+    Source(
+        name="pydoc",
+        modality="text",
+        kind="embedded",
+        title="Python's own documentation: topics of the reference, docstrings of the standard library",
+        licence="PSF License Agreement; the copy that comes with Python",
+        citation="Python Software Foundation, The Python Language Reference and Library Reference",
+        by_hand="comes with Python",
+    ),
+    Source(
+        name="novels",
+        modality="text",
+        kind="packed",
+        title="49 of 100 English Novels",
+        licence="public domain (texts); none stated by the collection",
+        citation="Computational Stylistics Group, 100 English Novels 1.4",
+        by_hand="fetch corpus/ of https://github.com/computationalstylistics/100_english_novels",
+        mirror=MirrorCopy(
+            folder="novels",
+            files=(("novels.tar.xz", "sha256:edeea6eddef39b73c8908e90614f3e93970f4bdda8969eafe5f5139a28c49fbc"),),
+        ),
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="wikitext-2",
+        modality="text",
+        kind="packed",
+        title="WikiText-2",
+        licence="CC BY-SA 3.0",
+        citation="S. Merity et al., Pointer Sentinel Mixture Models, ICLR 2017",
+        by_hand="unpack wikitext-2-v1.zip, which holds wiki.train.tokens, wiki.valid.tokens, wiki.test.tokens",
+        mirror=MirrorCopy(
+            folder="wikitext-2",
+            files=(
+                (
+                    "wikitext-2-valid-test.tar.xz",
+                    "sha256:ea9396bfbe58e78e73cfa00f016af90b05cf2cd25422144929aa88a93fcae8b5",
+                ),
+            ),
+        ),
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="textfolder",
+        modality="text",
+        kind="folder",
+        title="a folder of text files",
+        licence="that of your texts",
+        citation="",
+        by_hand="put your .txt files (UTF-8, a file a document) into FOLDER, or into FOLDER/train, valid and test",
+        unpacked_limit=2**50,
+    ),
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _TABLE}
@@ -189,5 +286,6 @@ def find_source(name: str) -> Source:
     hint = f", did you mean {near[0]!r}?" if near else "."
     raise UserError(
         f"unknown data set data.name={name!r}{hint} Known: {', '.join(sorted(SOURCES))}. "
-        "For images of your own use data.name=imagefolder data.path=FOLDER"
+        "For images of your own use data.name=imagefolder data.path=FOLDER, for recordings data.name=audiofolder, "
+        "for text data.name=textfolder"
     )

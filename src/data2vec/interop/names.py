@@ -42,7 +42,16 @@ def within(prefix: str, rules: Sequence[Rule], ours: str = "") -> list[Rule]:
     ]
 
 
+# Token and position embeddings of text, in 1.0 and 2.0. Sinusoidal positions leave a buffer without content.
+_EMBEDDING: list[Rule] = [
+    (r"embed_positions\.(?:_float_tensor|weights)", None),
+    (r"embed_tokens\.(.*)", r"encoder.local.tokens.\1"),
+    (r"embed_positions\.(.*)", r"encoder.local.positions.\1"),
+    (r"layernorm_embedding\.(.*)", r"encoder.local.norm.\1"),
+]
+
 V2: list[Rule] = [
+    *within(r"modality_encoders\.TEXT\.local_encoder\.", _EMBEDDING),
     *within(r"modality_encoders\.AUDIO\.local_encoder\.", _WAVEFORM),
     (r"modality_encoders\.AUDIO\.project_features\.1\.(.*)", r"encoder.local.norm.\1"),
     (r"modality_encoders\.AUDIO\.project_features\.2\.(.*)", r"encoder.local.proj.\1"),
@@ -112,6 +121,18 @@ def v1_speech(pre_norm: bool) -> list[Rule]:
         (r"encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1" if pre_norm else r"encoder.context.norm.\1"),
         *within(r"encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
         (r"final_proj\.(?:0\.)?(.*)", r"head.\1"),
+    ]
+
+
+def v1_text(head_layers: int) -> list[Rule]:
+    """Rules for 1.0 text; a head of several layers is a sequence of modules here as there, one is itself."""
+    head = r"encoder\.regression_head\." + (r"0\." if head_layers == 1 else "")
+    return [
+        (r".*\.version", None),
+        *within(r"encoder\.sentence_encoder\.", _EMBEDDING),
+        *within(r"encoder\.sentence_encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
+        (r"encoder\.sentence_encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1"),
+        (head + "(.*)", r"head.\1"),
     ]
 
 

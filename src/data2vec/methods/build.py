@@ -1,5 +1,6 @@
 """From a configuration to a freshly initialised method (algorithms.md 1.8, 6.2, 7.1)."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -9,16 +10,17 @@ from torch import nn
 from data2vec.config import RunConfig
 from data2vec.methods.data2vec import Data2Vec
 from data2vec.methods.data2vec2 import Data2Vec2
-from data2vec.modalities import vision
+from data2vec.modalities import speech, text, vision
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer import Block
 
 Method = Data2Vec | Data2Vec2
+MODALITIES = {"vision": vision, "speech": speech, "text": text}
 
 
 def build_encoder(config: RunConfig) -> Encoder:
     """An initialised encoder without teacher or prediction head, as used downstream."""
-    encoder = vision.build_encoder(config)
+    encoder = MODALITIES[config.modality].build_encoder(config)
     _initialise(encoder, config)
     return encoder
 
@@ -27,10 +29,19 @@ def build_method(config: RunConfig) -> Method:
     """Student, head or decoder, and a teacher equal to the student. Draws from torch's global generator."""
     encoder = build_encoder(config)
     if config.method == "data2vec":
-        head = nn.Linear(config.model.dim, config.model.dim)
-        _initialise(head, config)
+        head = build_head(config.model.dim, config.model.head_layers)
+        if config.modality != "speech":  # there torch's default, as released
+            _initialise(head, config)
         return Data2Vec(config, encoder, head)
-    return Data2Vec2(config, encoder, vision.build_decoder(config))  # decoder: torch defaults, as released
+    decoder = MODALITIES[config.modality].build_decoder(config)
+    return Data2Vec2(config, encoder, decoder)  # decoder: as its modality starts it
+
+
+def build_head(dim: int, layers: int) -> nn.Module:
+    """1.0's prediction head: `layers` linear layers with GELU between them, of twice the width inside."""
+    widths = [dim, *[2 * dim] * (layers - 1), dim]
+    linear = [nn.Linear(i, o) for i, o in itertools.pairwise(widths)]
+    return linear[0] if layers == 1 else nn.Sequential(linear[0], *(m for x in linear[1:] for m in (nn.GELU(), x)))
 
 
 def _initialise(module: nn.Module, config: RunConfig) -> None:
@@ -44,8 +55,12 @@ def _initialise(module: nn.Module, config: RunConfig) -> None:
         def linear(w: torch.Tensor) -> torch.Tensor:
             return nn.init.normal_(w, std=0.02)
 
+    # the waveform encoder keeps torch's default in its projection, as released
+    kept: set[nn.Module] = set()
+    if config.modality == "speech" and isinstance(module, Encoder) and module.local is not None:
+        kept = set(module.local.modules())
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear) and layer not in kept:
             linear(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

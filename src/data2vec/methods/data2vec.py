@@ -29,7 +29,8 @@ class Data2Vec(nn.Module):
         is_masked = batch.masks.is_masked
         # 1. Teacher: full view -> normalised average of its top-K blocks (no gradient)
         local = self.encoder.local(batch.inputs)
-        features = self.teacher(self.encoder, batch.inputs, local, batch.padding, self.target.feature)
+        inputs, padding = batch.full_view()
+        features = self.teacher(self.encoder, inputs, local, padding, self.target.feature)
         target = build_targets(features, self.target)
         # 2. Student: masked view -> prediction at every position
         tokens = self.encoder.context(local, batch.padding, batch.masks)

@@ -10,16 +10,29 @@ from data2vec.nn.encoder import Masks
 
 @dataclass
 class Batch:
-    """One micro-batch: raw inputs of B samples, their padding, and the masks of their R >= B views."""
+    """One micro-batch: raw inputs of B samples, their padding, and the masks of their R >= B views.
+
+    Where the raw inputs already hide what the student must not see, `teacher_inputs` are the full ones.
+    """
 
     inputs: Tensor
     masks: Masks
     padding: Tensor | None = None  # (B, T) bool at the resolution of `Encoder.local`, True = padding
+    teacher_inputs: Tensor | None = None
+    teacher_padding: Tensor | None = None
+
+    def full_view(self) -> tuple[Tensor, Tensor | None]:
+        """Inputs of the teacher and their padding."""
+        if self.teacher_inputs is None:
+            return self.inputs, self.padding
+        return self.teacher_inputs, self.teacher_padding
 
     def to(self, device: torch.device) -> "Batch":
         """Move to a device without waiting for the copy."""
-        padding = None if self.padding is None else self.padding.to(device, non_blocking=True)
-        return Batch(self.inputs.to(device, non_blocking=True), self.masks.to(device), padding)
+        tensors = (self.inputs, self.padding, self.teacher_inputs, self.teacher_padding)
+        inputs, *others = (None if t is None else t.to(device, non_blocking=True) for t in tensors)
+        assert inputs is not None
+        return Batch(inputs, self.masks.to(device), *others)
 
 
 @dataclass

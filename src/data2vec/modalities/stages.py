@@ -23,11 +23,15 @@ def drop_path_rates(rate: float, prenet_depth: int, depth: int) -> tuple[list[fl
     Without prenet: linear from 0 to `rate`. With prenet the trunk starts at its `prenet_depth`-th value of a
     range over the trunk's depth, as released (algorithms.md 9.1, pitfall P-I18).
     """
-    ramp = torch.linspace(0, rate, depth).tolist()
+    ramp = _ramp(0, rate, depth)
     if prenet_depth == 0:
         return [], ramp
-    prenet = torch.linspace(ramp[0], ramp[min(prenet_depth, depth) - 1], prenet_depth).tolist()
-    return prenet, torch.linspace(ramp[min(prenet_depth, depth - 1)], ramp[-1], depth).tolist()
+    prenet = _ramp(ramp[0], ramp[min(prenet_depth, depth) - 1], prenet_depth)
+    return prenet, _ramp(ramp[min(prenet_depth, depth - 1)], ramp[-1], depth)
+
+
+def _ramp(start: float, end: float, steps: int) -> list[float]:
+    return torch.linspace(start, end, steps, device="cpu").tolist()  # also where a model is built without memory
 
 
 def _blocks(config: RunConfig, drop_rates: list[float], bias: Bias | None) -> list[Block]:
@@ -71,7 +75,10 @@ def build_prenet(config: RunConfig, block_bias: Bias | None = None) -> Transform
 def build_alibi(config: RunConfig) -> Alibi | None:
     """2.0's distance bias with its learned scale, where the configuration has one."""
     model = config.model
-    return None if model.alibi == "none" else Alibi(model.heads, model.alibi, model.alibi_scale_per_head)
+    if model.alibi == "none":
+        return None
+    layers = model.prenet_depth + model.depth if model.alibi_scale_per_layer else 1
+    return Alibi(model.heads, model.alibi, model.alibi_scale_per_head, layers, model.alibi_scale_learned)
 
 
 def build_decoder(config: RunConfig, dims: int) -> ConvDecoder:

@@ -75,30 +75,38 @@ def alibi_bias(
 
 
 class Alibi(nn.Module):
-    """Distance bias with a learned scale, shared by all layers that are handed it.
+    """Distance bias with a learned scale, shared by all layers that are handed it, or one for each of `layers`.
 
-    `scale` has the released shape (1, 1, heads or 1, 1, 1) and starts at 1.
+    `scale` has the released shape (layers, 1, heads or 1, 1, 1) and starts at 1.
     """
 
     slopes: Tensor
 
     def __init__(
-        self, heads: int, kind: Literal["1d", "manhattan", "euclidean"] = "1d", scale_per_head: bool = True
+        self,
+        heads: int,
+        kind: Literal["1d", "manhattan", "euclidean"] = "1d",
+        scale_per_head: bool = True,
+        layers: int = 1,
+        learned: bool = True,
     ) -> None:
         """Scales start at 1; the slopes follow from the number of heads."""
         super().__init__()
         self.kind = kind
-        self.scale = nn.Parameter(torch.ones(1, 1, heads if scale_per_head else 1, 1, 1))
+        self.scale = nn.Parameter(torch.ones(layers, 1, heads if scale_per_head else 1, 1, 1), requires_grad=learned)
         self.register_buffer("slopes", alibi_slopes(heads), persistent=False)
 
     def forward(self, length: int, visible: Tensor | None = None, extra_tokens: int = 0) -> Tensor:
         """Bias of extra tokens and visible ones of `length` positions: (rows or 1, heads, N, N), float32.
 
         `visible` (rows, V) holds indices of positions, None = all; the grid kinds take positions as a square.
+        With a scale for each layer, the bias has an axis of layers in front.
         """
         if self.kind == "1d":
             coordinates, metric = sequence_coordinates(length, self.slopes.device), "manhattan"
         else:
             coordinates, metric = grid_coordinates(math.isqrt(length), self.slopes.device), self.kind
         coordinates = coordinates[None] if visible is None else coordinates[visible]
-        return alibi_bias(coordinates, self.slopes, self.scale, metric, extra_tokens)
+        if len(self.scale) == 1:
+            return alibi_bias(coordinates, self.slopes, self.scale, metric, extra_tokens)
+        return alibi_bias(coordinates, self.slopes, None, metric, extra_tokens) * self.scale.float().clamp(min=0)

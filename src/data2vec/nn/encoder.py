@@ -19,25 +19,34 @@ class Masks(NamedTuple):
 
     is_masked: Tensor  # (R, T) bool, True = hidden
     visible: Tensor | None  # (R, V) int64 positions of the visible ones, where every row has equally many
+    channels: Tensor | None = None  # (R, D) bool, True = feature set to 0 at all positions (fine-tuning)
 
     @classmethod
-    def from_numpy(cls, is_masked: np.ndarray) -> Self:
-        """Build from a boolean array (R, T); `visible` is None if the rows' counts differ."""
+    def from_numpy(cls, is_masked: np.ndarray, first_row_decides: bool = False) -> Self:
+        """Build from a boolean array (R, T); `visible` is None if the rows' counts differ.
+
+        With `first_row_decides` every row gets as many `visible` ones as the first: the rest of a row with more
+        is left out, a row with fewer is filled with hidden ones (as released, pitfall P-I2).
+        """
         counts = is_masked.sum(1)
         visible = None
-        if (counts == counts[0]).all():
+        if first_row_decides or (counts == counts[0]).all():
             order = np.argsort(is_masked, axis=1, kind="stable")
             visible = torch.from_numpy(order[:, : is_masked.shape[1] - int(counts[0])].copy())
         return cls(torch.from_numpy(is_masked), visible)
 
     def to(self, device: torch.device) -> "Masks":
         """Move to a device without waiting for the copy."""
-        move = [None if t is None else t.to(device, non_blocking=True) for t in self]
-        return Masks(*move)
+        is_masked, *others = (None if t is None else t.to(device, non_blocking=True) for t in self)
+        assert is_masked is not None
+        return Masks(is_masked, *others)
 
 
 class Tokens(NamedTuple):
-    """What enters the trunk: (R, E + V, D) tokens, extra tokens first, and the bias of the attention scores."""
+    """What enters the trunk: (R, E + V, D) tokens, extra tokens first, and the bias of the attention scores.
+
+    A bias with five axes has one entry per block in front.
+    """
 
     x: Tensor
     bias: Tensor | None
@@ -61,33 +70,59 @@ def padding_bias(padding: Tensor, extra_tokens: int) -> Tensor:
 
 
 class MaskTokenContext(nn.Module):
-    """Context of data2vec 1.0: hidden positions become one learned mask token, then a class token is added."""
+    """Context of data2vec 1.0: hidden positions become one learned mask token, then positions are added.
 
-    def __init__(self, dim: int, positions: int = 0, extra_tokens: int = 1) -> None:
+    `positions` learned absolute ones (BEiT's `use_abs_pos_emb`), or `pos_conv`, which computes them from the
+    features. Class tokens stand in front. `norm_eps` and `dropout`: of what enters the trunk (speech).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        positions: int = 0,
+        extra_tokens: int = 1,
+        pos_conv: nn.Module | None = None,
+        norm_eps: float | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.mask_token = nn.Parameter(torch.zeros(dim))
-        self.extra_tokens = nn.Parameter(torch.zeros(1, extra_tokens, dim))
-        # learned absolute positions, only where asked for (BEiT's `use_abs_pos_emb`)
+        self.extra_tokens = nn.Parameter(torch.zeros(1, extra_tokens, dim)) if extra_tokens else None
         self.positions = nn.Parameter(torch.zeros(1, extra_tokens + positions, dim)) if positions else None
+        self.pos_conv = pos_conv
+        self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm_eps is not None else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> Tokens:
         """(B, T, D) features -> (B, E + T, D) tokens."""
-        x = features
-        if masks is not None:
-            x = torch.where(masks.is_masked.unsqueeze(-1), self.mask_token.to(x.dtype), x)
-        extra = self.extra_tokens.expand(len(x), -1, -1).to(x.dtype)
-        x = torch.cat([extra, x], dim=1)
+        x = features if masks is None else self.hide(features, masks)
+        if self.pos_conv is not None:
+            if padding is not None:
+                x = x.masked_fill(padding.unsqueeze(-1), 0)
+            x = x + self.pos_conv(x, padding)
+        extra = 0 if self.extra_tokens is None else self.extra_tokens.shape[1]
+        if self.extra_tokens is not None:
+            x = torch.cat([self.extra_tokens.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         if self.positions is not None:
             x = x + self.positions
-        return Tokens(x, None if padding is None else padding_bias(padding, extra.shape[1]))
+        return Tokens(self.dropout(self.norm(x)), None if padding is None else padding_bias(padding, extra))
+
+    def hide(self, features: Tensor, masks: Masks) -> Tensor:
+        """The features (B, T, D) with the mask token at hidden positions, and without hidden channels."""
+        x = torch.where(masks.is_masked.unsqueeze(-1), self.mask_token.to(features.dtype), features)
+        return x if masks.channels is None else x.masked_fill(masks.channels.unsqueeze(1), 0)
 
 
 class VisibleContext(nn.Module):
     """Context of data2vec 2.0: positions are added, hidden positions removed, then norm and own blocks.
 
-    `positions` is a fixed table (1, T, D) or None; `alibi` biases the scores by distance; `blocks` are the
-    context encoder's ("prenet") blocks, whose features never serve as targets.
+    `positions` is a fixed table (1, T, D) or None; `pos_conv` computes positions from the features that are not
+    hidden, zeros elsewhere; `alibi` biases the scores by distance; `blocks` are the context encoder's ("prenet")
+    blocks, whose features never serve as targets. Masks without `visible` hide positions but leave them in the
+    sequence, as N(0, `hidden_std`) (fine-tuning).
     """
+
+    positions: Tensor | None
 
     def __init__(
         self,
@@ -98,9 +133,12 @@ class VisibleContext(nn.Module):
         norm_eps: float | None = 1e-5,
         dropout: float = 0.0,
         blocks: Transformer | None = None,
+        pos_conv: nn.Module | None = None,
+        hidden_std: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_buffer("positions", positions, persistent=False)
+        self.pos_conv, self.hidden_std = pos_conv, hidden_std
         self.alibi = alibi
         self.extra_tokens = nn.Parameter(torch.zeros(1, extra_tokens, dim)) if extra_tokens else None
         self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm_eps is not None else nn.Identity()
@@ -111,10 +149,11 @@ class VisibleContext(nn.Module):
         """(B, T, D) features -> (R, E + V, D) tokens of the visible positions; all of them without masks."""
         x = features if self.positions is None else features + self.positions.to(features.dtype)
         visible = None if masks is None else masks.visible
-        if visible is not None:
-            if padding is not None:
-                padding = padding.repeat_interleave(len(visible) // len(x), 0).gather(1, visible)
-            x = gather_positions(x, visible)
+        if padding is not None and masks is not None:
+            padding = padding.repeat_interleave(len(masks.is_masked) // len(x), 0)
+        x = self.select(x, padding, masks)
+        if padding is not None and visible is not None:
+            padding = padding.gather(1, visible)
         extra = 0 if self.extra_tokens is None else self.extra_tokens.shape[1]
         bias = None if padding is None else padding_bias(padding, extra)
         if self.alibi is not None:
@@ -125,7 +164,27 @@ class VisibleContext(nn.Module):
         x = self.dropout(self.norm(x))
         if self.blocks is not None:
             x, _ = self.blocks(x, bias)
+            if bias is not None and bias.dim() == 5:
+                bias = bias[len(self.blocks.blocks) :]
         return Tokens(x, bias)
+
+    def select(self, x: Tensor, padding: Tensor | None, masks: Masks | None) -> Tensor:
+        """Visible positions (R, V, D) of (B, T, D), convolved positions added; hidden ones only if they stay."""
+        if masks is not None and masks.visible is not None:
+            visible = gather_positions(x, masks.visible)
+            if self.pos_conv is None:
+                return visible
+            return visible + gather_positions(self.pos_conv(self.hide(x, masks), padding), masks.visible)
+        if masks is not None:
+            x = self.hide(x, masks, self.hidden_std)
+        return x if self.pos_conv is None else x + self.pos_conv(x, padding)
+
+    def hide(self, x: Tensor, masks: Masks, std: float = 0.0) -> Tensor:
+        """Every view (R, T, D) of the samples (B, T, D): N(0, `std`) at hidden positions, no hidden channels."""
+        views = x.repeat_interleave(len(masks.is_masked) // len(x), 0)
+        hidden = masks.is_masked.unsqueeze(-1)
+        views = torch.where(hidden, torch.randn_like(views) * std, views) if std else views.masked_fill(hidden, 0)
+        return views if masks.channels is None else views.masked_fill(masks.channels.unsqueeze(1), 0)
 
 
 class EncoderOutput(NamedTuple):

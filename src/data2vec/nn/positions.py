@@ -1,7 +1,9 @@
-"""Positional information for grids of patches: fixed sine-cosine tables and learned relative biases.
+"""Positional information: fixed sine-cosine tables, and learned relative biases for grids of patches.
 
 Reference: algorithms.md 6.1 (relative position bias of 1.0 vision) and 7.2 (fixed positions of 2.0).
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,15 @@ def sincos_positions_2d(grid: int, dim: int) -> Tensor:
         angle = position.reshape(-1, 1).double() * frequencies
         halves.append(torch.cat([angle.sin(), angle.cos()], dim=1))
     return torch.cat(halves, dim=1).float()
+
+
+def sinusoidal_positions(rows: int, dim: int) -> Tensor:
+    """Fixed positions of a sequence, (rows, dim) float32: all sines, then all cosines, of frequencies 1 to 1e-4."""
+    half = dim // 2
+    frequencies = torch.exp(-torch.arange(half) * (math.log(10000.0) / max(1, half - 1)))
+    angle = torch.arange(rows)[:, None] * frequencies
+    table = torch.cat([angle.sin(), angle.cos()], dim=1)
+    return torch.nn.functional.pad(table, (0, dim - 2 * half))
 
 
 def relative_position_index(grid: int) -> Tensor:

@@ -166,15 +166,18 @@ class Transformer(nn.Module):
     def forward(
         self, x: Tensor, bias: Tensor | None = None, feature: Feature | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run the blocks. Returns the output (B, T, D) and, if `feature` is named, it for every block."""
+        """Run the blocks. Returns the output (B, T, D) and, if `feature` is named, it for every block.
+
+        `bias` broadcasts to (B, heads, T, T); with a fifth axis in front it holds one for each block.
+        """
         if self.relative_positions is not None:
             shared = self.relative_positions()
             bias = shared if bias is None else bias + shared
         collected = []
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
                 continue
-            x, features = block(x, bias)
+            x, features = block(x, bias[i] if bias is not None and bias.dim() == 5 else bias)
             if feature is not None:
                 collected.append(getattr(features, feature))
         return (x if self.norm is None else self.norm(x)), collected

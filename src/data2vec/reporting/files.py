@@ -107,9 +107,8 @@ def number(value: Any) -> float:
 
 
 def short_path(path: Path) -> str:
-    """`path` from the current folder when it lies below it, else its last five parts: pages travel."""
+    """`path` from the current folder when it lies below it, else its last four parts: pages travel."""
     try:
         return path.resolve().relative_to(Path.cwd().resolve()).as_posix() or "."
     except ValueError:
-        parts = path.parts
-        return path.as_posix() if not path.is_absolute() or len(parts) <= 2 else Path(*parts[-5:]).as_posix()
+        return Path(*path.resolve().parts[1:][-4:]).as_posix()

@@ -56,7 +56,7 @@ def _absent_stages(frame: pd.DataFrame) -> list[Issue]:
     there = set(zip(trained["modality"], trained["metric"], strict=True))
     wanted = {(rule.modality, rule.metric) for rule in RULES if rule.modality in set(trained["modality"])}
     return [
-        Issue("not run", f"{metric_label(metric)} of any method ({modality})")
+        Issue("not run", f"no {metric_label(metric)} score of any method ({modality})")
         for modality, metric in sorted(wanted - there)
     ]
 

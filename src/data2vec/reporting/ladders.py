@@ -29,20 +29,33 @@ def strongest_control(ladder: pd.DataFrame) -> dict[str, Any] | None:
     return found.iloc[0].to_dict() if len(found) else None
 
 
-def control_verdict(record: dict[str, Any], best: dict[str, Any] | None) -> tuple[str, float]:
-    """(phrase, difference) of a pre-trained method against the strongest control.
+def control_verdict(record: dict[str, Any], ladder: pd.DataFrame) -> tuple[str, float]:
+    """(phrase, difference to the strongest control) of a pre-trained method in its ladder.
 
-    The two standard deviations added are the margin: a difference inside it decides nothing.
+    Two standard deviations added are the margin to each control: a difference inside it decides nothing.
+    "Above every control" needs every control that belongs to the score, each with a spread.
     """
+    best = strongest_control(ladder)
     if best is None:
         return "no control was run", math.nan
     difference = record["mean"] - best["mean"]
     if record["n"] < 2:
         return "one run, no verdict", difference
-    if abs(difference) <= stats.spread_of(record["std"]) + stats.spread_of(best["std"]):
+    controls = ladder[ladder["method"].map(is_control)]
+    margins = controls["std"].fillna(0) + stats.spread_of(record["std"])
+    gains = (record["mean"] - controls["mean"]) * (-1 if lower_is_better(record["metric"]) else 1)
+    if (gains < -margins).any():
+        return BELOW, difference
+    if (gains.abs() <= margins).any():
         return WITHIN, difference
-    ahead = (difference < 0) == lower_is_better(record["metric"])
-    return (ABOVE if ahead else BELOW), difference
+    # The pixels are the same for every seed; random weights and training from scratch are not.
+    single = controls[(controls["n"] < 2) & (controls["method"] != "raw pixels")]
+    lacking = set(CONTROLS_OF.get(record["metric"], ())) - set(controls["method"])
+    if lacking:
+        return f"above, but without {' and '.join(sorted(lacking))}", difference
+    if len(single):
+        return f"above, but one run of {' and '.join(single['method'])}", difference
+    return ABOVE, difference
 
 
 def absent_controls(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:

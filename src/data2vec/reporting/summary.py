@@ -69,7 +69,7 @@ def _outcome(frame: pd.DataFrame) -> list[str]:
             continue
         first = trained.iloc[0].to_dict()
         best = strongest_control(ladder)
-        verdict, difference = control_verdict(first, best)
+        verdict, difference = control_verdict(first, ladder)
         words = f"{OPENINGS[metric]} reaches {_value(first, unit)} with {method_label(first['method'])}"
         if best is not None:
             words += f" and {_value(best, unit)} with the strongest control, {best['method']}: "
@@ -108,7 +108,7 @@ def tiles(frame: pd.DataFrame) -> list[Tile]:
         found.append(Tile(_value(first, ""), unit, f"{metric_label(metric)}, {method_label(first['method'])}"))
         best = strongest_control(ladder)
         if best is not None and metric == "linear_top1":
-            _, difference = control_verdict(first, best)
+            _, difference = control_verdict(first, ladder)
             found.append(
                 Tile(
                     fmt(difference, "points", signed=True),

@@ -86,7 +86,7 @@ def controls(frame: pd.DataFrame) -> Table:
         for record in ladder.to_dict("records"):
             against, difference, verdict = "", math.nan, "control"
             if not is_control(record["method"]):
-                verdict, difference = control_verdict(record, best)
+                verdict, difference = control_verdict(record, ladder)
                 against = best["method"] if best else ""
                 strong.add(len(rows))
             names = (method_label(record["method"]), unit_label(metric_label(metric), unit))
@@ -94,8 +94,8 @@ def controls(frame: pd.DataFrame) -> Table:
             beside = (against, fmt(difference, unit, signed=True), verdict, _on(frame, record))
             rows.append((*names, *ours, *beside))
     note = (
-        f"verdict: “{ABOVE}” or “{BELOW}” when the difference is larger than the two spreads added, "
-        f"otherwise “{WITHIN}”."
+        f"verdict: “{ABOVE}” when the difference to each is larger than the two spreads added, “{BELOW}” when "
+        f"it is so the other way round for one of them, otherwise “{WITHIN}”."
     )
     title = "Pre-training against its controls"
     return Table("controls", title, CONTROLS, rows, note, NUMERIC, "verdict", frozenset(strong))

@@ -126,7 +126,7 @@ def parameter_groups(
 
 
 def _is_vector(name: str, param: Tensor) -> bool:
-    return param.ndim <= 1 or name.endswith(".bias") or "alibi_scale" in name
+    return param.ndim <= 1 or name.endswith(".bias") or name.endswith(("alibi_scale", "alibi.scale"))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, schedule: LearningRate, update: float) -> float:

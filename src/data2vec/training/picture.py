@@ -5,6 +5,7 @@ the training patch whose *teacher target* is nearest to the student's prediction
 """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,20 @@ from data2vec.methods.build import Method
 from data2vec.methods.step import Batch
 from data2vec.nn.encoder import Masks
 from data2vec.training.device import Device
+from data2vec.training.picture_speech import speech_picture
+from data2vec.training.picture_text import text_picture
 from data2vec.training.run_folder import write_atomic
 
 BANK = 256  # training images whose patches can be retrieved
 
 
+def save_picture(path: Path, method: Method, config: RunConfig, device: Device) -> None:
+    """Write masked.npz, as the modality shows what was masked."""
+    PICTURES[config.modality](path, method, config, device)
+
+
 @torch.no_grad()
-def save_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
+def image_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
     """Write masked.npz: images, masks, position errors and retrieved patches of `count` training images."""
     dataset = load_images(Path(config.data_dir) / config.data.name, "train")
     rng = np.random.default_rng(config.seed)
@@ -91,3 +99,10 @@ def _patches(images: Tensor, p: int) -> Tensor:
 def _unpatch(patches: Tensor, grid: int, p: int) -> np.ndarray:
     images = torch.nn.functional.fold(patches.transpose(1, 2), grid * p, p, stride=p)
     return images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+PICTURES: dict[str, Callable[[Path, Method, RunConfig, Device], None]] = {
+    "vision": image_picture,
+    "speech": speech_picture,
+    "text": text_picture,
+}

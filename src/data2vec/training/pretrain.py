@@ -20,7 +20,7 @@ from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
-from data2vec.training.streams import Batches, pretraining_batches
+from data2vec.training.streams import Batches, micro_batches, pretraining_batches
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,12 @@ def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
 
 def _plan(config: RunConfig, method: Method, batches: Batches, device: Device) -> Plan:
     t, o = config.train, config.optim
-    micro = t.micro_batch or t.batch_size
-    accumulation = t.batch_size // micro
-    log.info("batch: %d per forward x 1 device x %d accumulated = %d", micro, accumulation, t.batch_size)
+    accumulation = micro_batches(config)
+    if config.modality == "speech":
+        whole, unit = config.speech.batch_seconds, "s of audio"
+    else:
+        whole, unit = float(t.batch_size), "samples"
+    log.info("batch: %g %s per forward x 1 device x %d = %g", whole / accumulation, unit, accumulation, whole)
 
     def loss(batch: Batch, monitor: bool) -> StepLoss:
         output = method(batch, monitor=monitor)

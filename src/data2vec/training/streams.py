@@ -4,17 +4,26 @@ Batch number n depends on (seed, n) alone, so a resumed run needs no state of th
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.audio import SAMPLE_RATE, load_audio
 from data2vec.data.batches import Augmentation, BatchStream, PretrainImages, loader
+from data2vec.data.buckets import CroppedBatches
 from data2vec.data.images import load_images
+from data2vec.data.text import TextBatches, TextBlocks, TextSet
 from data2vec.masking import sample_image_masks
 from data2vec.methods.step import Batch
+from data2vec.modalities.speech import draw_masks
+from data2vec.modalities.tokens import text_views
 from data2vec.nn.encoder import Masks
+from data2vec.nn.waveform import samples_of
 
 Batches = Callable[[int, int], Iterator[Batch]]  # (first, last) -> batches first .. last - 1
 
@@ -27,6 +36,13 @@ def pretraining_batches(config: RunConfig) -> Batches:
 def micro_batch_size(config: RunConfig) -> int:
     """Samples per forward pass."""
     return config.train.micro_batch or config.train.batch_size
+
+
+def micro_batches(config: RunConfig) -> int:
+    """Forward passes per update."""
+    if config.modality == "speech":
+        return round(config.speech.batch_seconds / (config.speech.micro_seconds or config.speech.batch_seconds))
+    return config.train.batch_size // micro_batch_size(config)
 
 
 def num_clones(config: RunConfig) -> int:
@@ -60,4 +76,47 @@ def image_batches(config: RunConfig) -> Batches:
     return batches
 
 
-STREAMS: dict[str, Callable[[RunConfig], Batches]] = {"vision": image_batches}
+def speech_batches(config: RunConfig) -> Batches:
+    """Recordings (B, samples) of about the same length, cropped to the shortest, and masks over their frames."""
+    s = config.speech
+    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
+    recordings = load_audio(Path(config.data_dir) / config.data.name, "train", s.normalise, shortest)
+
+    def masks(rng: np.random.Generator, samples: int, lengths: NDArray[np.int64]) -> dict[str, Any]:
+        drawn = draw_masks(config, samples, lengths, rng)
+        return {name: value for name, value in drawn._asdict().items() if value is not None}
+
+    budget, longest = (round(x * SAMPLE_RATE) for x in (s.micro_seconds or s.batch_seconds, s.max_seconds))
+    stream = CroppedBatches(recordings, budget, longest, config.seed, masks)
+
+    def batches(first: int, last: int) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers):
+            yield Batch(item["waveforms"], Masks(item["is_masked"], item.get("visible")))
+
+    return batches
+
+
+def text_batches(config: RunConfig) -> Batches:
+    """Blocks of token ids (B, T), hidden by their ids (1.0) or by random positions of each view (2.0)."""
+    dataset = TextSet(Path(config.data_dir) / config.data.name, "train", config.data.vocab_size)
+    blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
+    stream = TextBatches(blocks, micro_batch_size(config), config.seed, partial(text_views, config=config))
+
+    def batches(first: int, last: int) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers):
+            yield text_batch(item)
+
+    return batches
+
+
+def text_batch(item: dict[str, Tensor]) -> Batch:
+    """What `text_views` makes, as a batch."""
+    masks = Masks.from_numpy(item.pop("is_masked").numpy())
+    return Batch(item.pop("inputs"), masks, **item)
+
+
+STREAMS: dict[str, Callable[[RunConfig], Batches]] = {
+    "vision": image_batches,
+    "speech": speech_batches,
+    "text": text_batches,
+}

@@ -1,0 +1,54 @@
+"""What was masked in recordings and how well the student filled it in: the arrays behind the report's picture."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data2vec.config import RunConfig
+from data2vec.data.audio import SAMPLE_RATE, load_audio
+from data2vec.methods.build import Method
+from data2vec.methods.step import Batch
+from data2vec.modalities.speech import draw_masks
+from data2vec.nn.waveform import samples_of
+from data2vec.training.device import Device
+from data2vec.training.run_folder import write_atomic
+
+
+@torch.no_grad()
+def speech_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
+    """Write masked.npz of `count` training recordings around the median length, cropped to the shortest of them.
+
+    Arrays: waveform (N, samples) float32 as the model sees it; is_masked (N, T) bool, one mask each; error (N, T)
+    float32, mean squared error of the prediction, nan where visible; target_std and pred_std (N, T) float32, standard
+    deviation over channels of target and prediction; sample_rate; hop, samples from one frame to the next.
+    """
+    s = config.speech
+    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
+    recordings = load_audio(Path(config.data_dir) / config.data.name, "train", s.normalise, shortest)
+    rng = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)
+    middle = max(0, (len(recordings) - count) // 2)
+    chosen = np.argsort(recordings.lengths, kind="stable")[middle : middle + count]
+    size = int(min(recordings.lengths[chosen].min(), round(s.max_seconds * SAMPLE_RATE)))
+    waveforms = torch.stack([recordings.waveform(int(i))[:size] for i in chosen])
+    masks = draw_masks(config, size, recordings.lengths[chosen], rng)
+    batch = Batch(waveforms, masks).to(device.torch)
+    output = method(batch)
+    views = len(masks.is_masked) // len(waveforms)
+    first = slice(0, None, views)  # one mask per recording
+    is_masked = batch.masks.is_masked[first]
+    errors = method.position_errors(output)[first].masked_fill(~is_masked, torch.nan)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        waveform=waveforms.numpy(),
+        is_masked=is_masked.cpu().numpy(),
+        error=errors.float().cpu().numpy(),
+        target_std=output.target.float().std(-1).cpu().numpy(),
+        pred_std=output.pred[first].float().std(-1).cpu().numpy(),
+        sample_rate=np.array(SAMPLE_RATE),
+        hop=np.array(np.prod([stride for _, _, stride in s.conv_layers])),
+    )
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,65 @@
+"""The README's commands work as printed (shortened to a few updates), and its links and paths exist."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data2vec.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands(section: str) -> list[list[str]]:
+    """Words after `python -m data2vec` of each command in the code block of a section."""
+    block = README.split(f"## {section}")[1].split("```")[1]
+    joined = block.replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if line.startswith("python -m data2vec")]
+    assert lines
+    return [shlex.split(line)[3:] for line in lines]
+
+
+def test_your_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, 255, (70, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.jpg")
+    short = {"train.updates": "2", "optim.warmup_updates": "1", "train.batch_size": "4", "train.threads": "1"}
+    short |= {"train.precision": "fp32", "model": "tiny", "train.workers": "0"}
+    for words in commands("Your own images"):
+        words = [w.replace("MY/IMAGES", str(tmp_path / "images")) for w in words]
+        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
+        if words[0] == "pretrain":
+            words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
+        assert main(words) == 0, capsys.readouterr().err
+    rows = json.loads((tmp_path / "results" / "mine" / "probe" / "metrics.json").read_text())["rows"]
+    assert {r["metric"] for r in rows} == {"linear_top1", "knn_top1"}
+
+
+def test_links_and_paths_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for path in re.findall(r"`((?:src|config|workflow|slurm|docs|tests)/[\w./]*)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    from data2vec.cli import COMMANDS
+
+    assert set(re.findall(r"python -m data2vec (\w+)", README)) <= set(COMMANDS)
+    targets = set(re.findall(r"^make (\w+)", README, re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text()
+    assert targets and all(f"\n{target}:" in makefile for target in targets)
+
+
+def test_links_of_the_method_page_exist() -> None:
+    page = ROOT / "docs" / "method.md"
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
