@@ -48,6 +48,70 @@ CASES: dict[str, tuple[dict, int]] = {
 }
 CASES["v1_image_batch128"] = (CASES["v1_image"][0] | {"train": {"batch_size": 128}}, 1169)
 
+STACK = [(10, 5), *[(3, 2)] * 4, *[(2, 2)] * 2]
+
+
+def speech(method: str, channels: int, recordings: int) -> dict:
+    """4 s recordings of 16 kHz, 199 frames."""
+    values: dict = {
+        "modality": "speech",
+        "method": method,
+        "speech": {
+            "conv_layers": [(channels, kernel, stride) for kernel, stride in STACK],
+            "max_seconds": 4.0,
+            "batch_seconds": 4.0 * recordings,
+        },
+        "model": dict(ENCODER),
+        "target": {"top_k": 6, "norm_layer": ["instance"], "norm_average": []},
+        "teacher": {"scope": "context"},
+        "train": {},
+    }
+    if method == "data2vec2":
+        values["model"] |= {"alibi": "1d"}
+        values["mask"] = {"sampler": "span", "ratio": 0.5, "length": 5, "clones": 4}
+        values["decoder"] = {"dim": 192, "layers": 4, "kernel": 7, "groups": 16}
+    else:
+        values["mask"] = {"sampler": "span", "ratio": 0.65, "length": 10}
+        values["teacher"] |= {"copied": ["context.pos_conv.*"]}
+    return values
+
+
+def text(method: str, sentences: int) -> dict:
+    """Blocks of 128 tokens out of 10 000 words, 4 specials and the mask."""
+    values: dict = {
+        "modality": "text",
+        "method": method,
+        "data": {"vocab_size": 10_005},
+        "text": {"tokens_per_sample": 128, "embedding_dropout": 0.0},
+        "model": ENCODER | {"absolute_positions": "learned"},
+        "train": {"batch_size": sentences},
+    }
+    if method == "data2vec2":
+        values["mask"] = {"sampler": "random", "ratio": 0.48, "length": 1, "clones": 4}
+        values["target"] = {"top_k": 6, "norm_layer": ["instance"], "norm_average": []}
+        values["teacher"] = {"scope": "trunk"}
+        decoder = {"dim": 192, "layers": 5, "kernel": 9, "groups": 1, "residual": False, "projection_layers": 2}
+        values |= {"decoder": decoder, "loss": {"scale": 1.0}}
+    else:
+        values["model"] |= {"head_layers": 2}
+        values["mask"] = {"sampler": "tokens", "ratio": 0.3, "length": 1}
+        values["target"] = {"top_k": 6, "norm_layer": ["layer"], "norm_average": []}
+        values["teacher"] = {"scope": "encoder", "copied": ["local.*"]}
+        values["loss"] = {"beta": 4.0, "scale": 1.0}
+    return values
+
+
+CASES |= {
+    "v2_audio": (speech("data2vec2", 512, 4), 2557),
+    "v1_audio": (speech("data2vec", 512, 4), 2345),
+    "v2_audio_conv192": (speech("data2vec2", 192, 4), 809),
+    "v1_audio_conv192": (speech("data2vec", 192, 4), 598),
+    "v1_audio_batch16": (speech("data2vec", 512, 16), 10538),
+    "v2_text": (text("data2vec2", 16), 812),
+    "v1_text": (text("data2vec", 16), 329),
+    "v1_text_batch64": (text("data2vec", 64), 1248),
+}
+
 
 def configure(values: dict, precision: str) -> RunConfig:
     """The case in one precision."""

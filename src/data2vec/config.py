@@ -250,7 +250,7 @@ class ProbeConfig(Section):
     features: Literal["encoder", "random", "pixels"] = Field("encoder", description="what is probed")
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     train_limit: Positive | None = Field(10_000, description="training samples used, stratified; null = all")
-    regularisation: list[float] = Field([0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data")
+    regularisation: list[float] = Field([0.001, 0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data")
     neighbours: Positive = Field(20, description="k of k-NN")
     batch_size: Positive = Field(256, description="samples per forward pass")
 

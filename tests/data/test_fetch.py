@@ -61,7 +61,7 @@ def mirror_with(folder: Path, described: dict | None) -> Path:
 def test_unknown_data_set_suggests_the_nearest() -> None:
     with pytest.raises(UserError, match=r"data.name='cifar100', did you mean 'cifar10'"):
         find_source("cifar100")
-    with pytest.raises(UserError, match=r"Known: cifar10, .*data.name=imagefolder data.path="):
+    with pytest.raises(UserError, match=r"Known: an4, .*data.name=imagefolder data.path="):
         find_source("zzz")
 
 

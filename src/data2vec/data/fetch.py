@@ -14,7 +14,7 @@ from typing import Any
 
 import pooch
 import requests
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from data2vec.data.integrity import check_digest, require_space
 from data2vec.data.sources import Download, Source

@@ -3,6 +3,8 @@
 Paper (arXiv 2212.07525) section 3; algorithms.md 7. Nothing here knows whether the input is an image, sound or text.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -72,8 +74,9 @@ class Data2Vec2(nn.Module):
 
     def _reconstruction_loss(self, inputs: Tensor, views: Tensor, hidden: Tensor) -> Tensor:
         """Optional: a linear map of the prediction reconstructs the raw input at hidden positions; summed."""
-        assert self.reconstruct is not None and self.encoder.local is not None
-        target = self.encoder.local.reconstruction_targets(inputs).unsqueeze(1)
+        local: Any = self.encoder.local
+        assert self.reconstruct is not None
+        target = local.reconstruction_targets(inputs).unsqueeze(1)
         return (regression_loss(self.reconstruct(views), target, self.loss.beta) * hidden).sum()
 
     def _class_loss(self, extra: Tensor, target: Tensor, scale: float) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Conv = nn.Conv1d | nn.Conv2d
+
 
 class ConvDecoder(nn.Module):
     """Grouped convolutions over the full-length sequence, then a projection to the target's width.
@@ -48,6 +50,7 @@ class ConvDecoder(nn.Module):
         # convolution need no transposition.
         x = x.view(B, side, T // side, -1)
         for conv in self.convs:
+            assert isinstance(conv, Conv)
             y = self.layer(conv, x)
             x = x + y if self.residual and y.shape == x.shape else y
         x = x.reshape(B, T, -1)
@@ -55,12 +58,12 @@ class ConvDecoder(nn.Module):
             x = linear(x if i == 0 else F.gelu(x))
         return x
 
-    def layer(self, conv: nn.Module, x: Tensor) -> Tensor:
+    def layer(self, conv: Conv, x: Tensor) -> Tensor:
         """One convolution with norm and GELU, before the residual; (B, H, W, in) -> (B, H, W, dim)."""
         y = self._convolve(conv, x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return F.gelu(F.layer_norm(y, y.shape[-1:]))
 
-    def _convolve(self, conv: nn.Module, x: Tensor) -> Tensor:
+    def _convolve(self, conv: Conv, x: Tensor) -> Tensor:
         weight = conv.weight if self.dims == 2 else conv.weight.unsqueeze(2)
         pad = self.kernel // 2
         y = F.conv2d(x, weight, conv.bias, padding=(pad if self.dims == 2 else 0, pad), groups=conv.groups)

@@ -181,9 +181,10 @@ class VisibleContext(nn.Module):
 
     def hide(self, x: Tensor, masks: Masks, std: float = 0.0) -> Tensor:
         """Every view (R, T, D) of the samples (B, T, D): N(0, `std`) at hidden positions, no hidden channels."""
-        views = x.repeat_interleave(len(masks.is_masked) // len(x), 0)
-        hidden = masks.is_masked.unsqueeze(-1)
-        views = torch.where(hidden, torch.randn_like(views) * std, views) if std else views.masked_fill(hidden, 0)
+        B, T, D = x.shape
+        hidden = masks.is_masked.view(B, -1, T, 1)
+        fill = torch.randn(*hidden.shape[:3], D, device=x.device, dtype=x.dtype) * std if std else x.new_zeros(())
+        views = torch.where(hidden, fill, x.unsqueeze(1)).flatten(0, 1)
         return views if masks.channels is None else views.masked_fill(masks.channels.unsqueeze(1), 0)
 
 

@@ -47,6 +47,8 @@ def relative_position_index(grid: int) -> Tensor:
 class RelativePositionBias(nn.Module):
     """Learned bias for the scores between patches of a grid, class token first."""
 
+    index: Tensor
+
     def __init__(self, grid: int, heads: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros((2 * grid - 1) ** 2 + 3, heads))

@@ -1,13 +1,13 @@
 """Fine-tuning heads on images: features, logits, losses, gradients and layer-wise learning-rate factors."""
 
 import torch
-from golden.kinds.pretraining import check_gradients, strip
 
 from data2vec.config import RunConfig, validate
 from data2vec.downstream.classifier import Classifier, cross_entropy
 from data2vec.interop.names import V1_VISION_BEIT, V2, Rule, rename, translate
 from data2vec.modalities.vision import build_encoder
 from data2vec.training.layer_decay import layer_decay_scales
+from golden.kinds.pretraining import check_gradients, strip
 
 V2_CLASSIFIER: list[Rule] = [
     (r"fc_norm\.(.*)", r"norm.\1"),

@@ -1,15 +1,15 @@
 """Cases of data2vec 2.0: one training step with given masks and noise, three SGD steps, target ablation."""
 
 import torch
-from golden.kinds.pretraining import check_gradients, check_training, linear_decay, load_weights, strip
-from golden.kinds.speech1 import check_local, padding_of, positions_seen, speech_section
-from golden.kinds.vision1 import check_targets
 
 from data2vec.config import RunConfig, validate
 from data2vec.interop.names import V2
 from data2vec.methods.build import build_method
 from data2vec.methods.step import Batch
 from data2vec.nn.encoder import Masks
+from golden.kinds.pretraining import check_gradients, check_training, linear_decay, load_weights, strip
+from golden.kinds.speech1 import check_local, padding_of, positions_seen, speech_section
+from golden.kinds.vision1 import check_targets
 
 
 def image_sections(e: dict) -> dict:

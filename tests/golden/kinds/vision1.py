@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from golden.kinds.pretraining import check_gradients, check_training, linear_decay, load_weights
 from torch import nn
 
 from data2vec.config import RunConfig, validate
@@ -13,6 +12,7 @@ from data2vec.methods.step import Batch
 from data2vec.methods.targets import build_targets
 from data2vec.modalities.vision import build_encoder
 from data2vec.nn.encoder import Masks
+from golden.kinds.pretraining import check_gradients, check_training, linear_decay, load_weights
 
 NORMS = {
     "none": ([], []),
