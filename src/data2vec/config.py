@@ -67,7 +67,7 @@ class SpeechConfig(Section):
     conv_bias: bool = Field(False, description="bias of these convolutions")
     feature_grad_mult: NonNegative = Field(1.0, description="factor of the gradient entering them, 0 = frozen")
     pos_conv_width: Positive = Field(95, description="frames that the convolutional positions see")
-    pos_conv_depth: Positive = Field(5, description="convolutions of the positions; 1 = wav2vec 2.0's single one")
+    pos_conv_depth: Positive = Field(5, description="convolutions of the positions; 1 in 1.0 = wav2vec 2.0's one")
     pos_conv_groups: Positive = Field(16, description="groups of these convolutions")
     pos_conv_norm: bool = Field(False, description="layer norm in front of the positions (2.0)")
     pos_conv_padding: Literal["zeroed", "released"] = Field(

@@ -285,3 +285,25 @@ def test_gradient_into_the_convolutions_is_scaled(factor: float) -> None:
 def test_settings_that_cannot_work_are_named(method: str, section: str, key: str, value: object) -> None:
     with pytest.raises(UserError, match=key):
         tiny(method, **{section: {key: value}})
+
+
+# ---- recipes
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", ["tiny", "mini", "base", "large"])
+def test_every_size_has_a_recipe_and_the_released_one_differs_as_stated(method: str, model: str) -> None:
+    words = {"modality": "speech", "method": method, "model": model, "data": "an4"}
+    plain, released = compose(words), compose(words | {"variant": "released"})
+    assert plain.speech.min_seconds == 1.0 and plain.mask.counts == "equalised"
+    assert plain.speech.pos_conv_padding == "zeroed" and released.speech.pos_conv_padding == "released"
+    assert released.mask.counts == ("free" if method == "data2vec2" else "equalised")
+    assert released.optim.weight_decay_on == "all"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "count"), [("data2vec", 93_754_880), ("data2vec2", 93_783_308)])
+def test_base_models_have_the_published_number_of_parameters(method: str, count: int) -> None:
+    config = compose({"modality": "speech", "method": method, "model": "base"})
+    model = build_method(config)
+    assert sum(p.numel() for n, p in model.named_parameters() if not n.startswith("teacher.")) == count

@@ -58,7 +58,7 @@ def test_stopping_at_every_update_changes_nothing(
 @pytest.mark.slow
 def test_kill_9_at_random_moments_changes_nothing(tiny: dict[str, str], tmp_path: Path) -> None:
     """Five times `kill -9` somewhere in the run, then the same command: final weights bit for bit."""
-    options = tiny | {"train.updates": "300", "train.checkpoint_seconds": "1", "mask.clones": "8"}
+    options = tiny | {"train.updates": "300", "train.checkpoint_seconds": "1", "mask.clones": "8", "train.workers": "1"}
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
     assert main(command(tmp_path / "whole", options)) == 0
     words = [sys.executable, "-m", "data2vec", *command(tmp_path / "killed", options)]
@@ -118,9 +118,12 @@ def test_damaged_state_is_named(tiny: dict[str, str], tmp_path: Path, capsys: py
     assert "damaged training state" in capsys.readouterr().err and state.exists()
 
 
-def test_two_processes_cannot_work_on_one_run(tiny: dict[str, str], tmp_path: Path) -> None:
+def test_two_processes_cannot_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from data2vec.errors import UserError
+    from data2vec.training import run_folder
     from data2vec.training.run_folder import RunFolder
+
+    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.3)
 
     with RunFolder(tmp_path / "run"), pytest.raises(UserError, match="another process"):
         RunFolder(tmp_path / "run")

@@ -23,6 +23,7 @@ OPTIONS = {
     "decoder.dim": "16",
     "mask.ratio": "0.4",
     "train.updates": "6",
+    "optim.warmup_updates": "2",
     "train.batch_size": "8",
     "train.micro_batch": "4",
     "train.workers": "0",

@@ -118,6 +118,10 @@ def v1_speech(pre_norm: bool) -> list[Rule]:
         (r"post_extract_proj\.(.*)", r"encoder.local.proj.\1"),
         (r"mask_emb", r"encoder.context.mask_token"),
         (r"encoder\.pos_conv\.(\d+)\.0\.(weight|bias)", r"encoder.context.pos_conv.convs.\1.\2"),
+        # wav2vec 2.0's single convolution, weight-normalised
+        (r"encoder\.pos_conv\.0\.weight_g", r"encoder.context.pos_conv.conv.parametrizations.weight.original0"),
+        (r"encoder\.pos_conv\.0\.weight_v", r"encoder.context.pos_conv.conv.parametrizations.weight.original1"),
+        (r"encoder\.pos_conv\.0\.bias", r"encoder.context.pos_conv.conv.bias"),
         (r"encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1" if pre_norm else r"encoder.context.norm.\1"),
         *within(r"encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
         (r"final_proj\.(?:0\.)?(.*)", r"head.\1"),

@@ -32,9 +32,9 @@ class WaveformEncoder(nn.Module):
 
 
 def build_positions(config: RunConfig) -> ConvPositions | WeightNormPositions:
-    """The convolutional positions: a chain (data2vec), or wav2vec 2.0's single convolution for depth 1."""
+    """The convolutional positions: a chain, or for depth 1 wav2vec 2.0's single convolution (not in 2.0)."""
     speech, dim = config.speech, config.model.dim
-    if speech.pos_conv_depth == 1:
+    if speech.pos_conv_depth == 1 and config.method != "data2vec2":
         return WeightNormPositions(dim, speech.pos_conv_width, speech.pos_conv_groups)
     width, depth, groups = speech.pos_conv_width, speech.pos_conv_depth, speech.pos_conv_groups
     zeroed = speech.pos_conv_padding == "zeroed"

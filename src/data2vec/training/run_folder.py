@@ -9,13 +9,16 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import torch
 
 from data2vec.errors import UserError
 
+# Loader processes of a run that was killed hold its lock until they notice, which takes torch 5 seconds.
+LOCK_SECONDS = 15.0
 PACKAGES = ("torch", "torchvision", "torchaudio", "timm", "numpy", "scikit-learn", "snakemake")
 
 
@@ -49,11 +52,9 @@ class RunFolder:
             self._lock = (path / ".lock").open("w")
         except OSError as error:
             raise UserError(f"{path}: cannot be used as run folder: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(self._lock, LOCK_SECONDS):
             self._lock.close()
-            raise UserError(f"{path}: another process is working on this run; wait for it or stop it") from None
+            raise UserError(f"{path}: another process is working on this run; wait for it or stop it")
 
     def __enter__(self) -> Self:
         """Locked since its creation."""
@@ -111,6 +112,21 @@ class RunFolder:
             "peak_memory_bytes": peak_memory(device),
             **facts,
         }
+
+
+def _lock(file: IO[str], seconds: float) -> bool:
+    """Lock a file, trying for some seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        except OSError:  # a file system without locks
+            return True
 
 
 def peak_memory(device: torch.device) -> int:
