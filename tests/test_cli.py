@@ -107,9 +107,7 @@ def test_zero_byte_image_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "data" / "imagefolder").exists()
 
 
-def test_truncated_archive_is_named_and_leaves_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_truncated_archive_is_named_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mirror = tmp_path / "mirror" / "clothing-validation"
     mirror.mkdir(parents=True)
     with tarfile.open(mirror / "whole.tar.gz", "w:gz") as archive:

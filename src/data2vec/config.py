@@ -63,7 +63,7 @@ class SpeechConfig(Section):
         min_length=1,
         description="channels, kernel, stride of each convolution over the waveform",
     )
-    conv_norm: Literal["layer", "group"] = Field("layer", description="norm after every, or after the first convolution")
+    conv_norm: Literal["layer", "group"] = Field("layer", description="norm after every or the first convolution")
     conv_bias: bool = Field(False, description="bias of these convolutions")
     feature_grad_mult: NonNegative = Field(1.0, description="factor of the gradient entering them, 0 = frozen")
     pos_conv_width: Positive = Field(95, description="frames that the convolutional positions see")
@@ -175,6 +175,7 @@ class TeacherConfig(Section):
     anneal_updates: Count = Field(100_000, description="updates of linear annealing (scaled by budget)")
     scope: Literal["encoder", "context", "trunk"] = Field("encoder", description="which stages it owns")
     copied: list[str] = Field([], description="patterns of parameters copied instead of averaged")
+    context: float = Field(1.0, gt=0, le=1, description="share of the positions that its attention sees around each")
 
 
 class DecoderConfig(Section):
@@ -250,7 +251,7 @@ class ProbeConfig(Section):
     features: Literal["encoder", "random", "pixels"] = Field("encoder", description="what is probed")
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     train_limit: Positive | None = Field(10_000, description="training samples used, stratified; null = all")
-    regularisation: list[float] = Field([0.001, 0.01, 0.1, 1.0], description="grid of C, chosen on held-out training data")
+    regularisation: list[float] = Field([0.001, 0.01, 0.1, 1.0], description="grid of C, chosen on held-out data")
     neighbours: Positive = Field(20, description="k of k-NN")
     batch_size: Positive = Field(256, description="samples per forward pass")
 

@@ -163,3 +163,22 @@ def test_collapse_monitor_is_near_zero_for_constant_predictions() -> None:
     assert masked_std(torch.ones(4, 9, 8), is_masked).item() == pytest.approx(1e-3, rel=1e-3)
     y = torch.randn(4, 9, 8)
     assert masked_std(y, is_masked).item() == pytest.approx(y[is_masked].std(0).mean().item(), rel=1e-3)
+
+
+def test_a_teacher_with_a_window_does_not_see_beyond_it() -> None:
+    """Target context: a change of a far patch changes no target of a one-block teacher, a near one does."""
+    from data2vec.nn.transformer import window_bias
+
+    config = tiny("data2vec2", model={"depth": 1}, target={"top_k": 1, "norm_layer": []}, teacher={"context": 0.2})
+    model, batch = build(config).eval(), batch_for(config, images=1)
+    before = model(batch).target
+    changed = batch.inputs.clone()
+    changed[:, :, -4:, -4:] += 3.0  # the last of 16 patches
+    after = model(Batch(changed, batch.masks)).target
+    moved = (before - after).abs().sum(-1)[0] > 1e-6
+    assert moved.nonzero().flatten().tolist() == [14, 15]  # a window of 3 around each patch
+    visible = (window_bias(6, 1, 0.5)[0, 0] == 0)[1:, 1:]
+    assert visible[3].nonzero().flatten().tolist() == [2, 3, 4]
+    assert (window_bias(6, 1, 0.5)[0, 0, 1:, 0] == -torch.inf).all()  # no detour through the class token
+    full = tiny("data2vec2")
+    assert build(full).teacher.encoder.trunk.window is None

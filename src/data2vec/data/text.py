@@ -66,17 +66,17 @@ def block_slices(lengths: NDArray[np.int32], mode: str, size: int) -> NDArray[np
     if mode == "none":
         starts = np.arange(int(ends[-1]) // size) * size
         return np.stack([starts, starts + size], axis=1)
-    borders = np.flatnonzero(lengths == 1) if mode == "complete_doc" else []
+    borders = np.flatnonzero(lengths == 1).tolist() if mode == "complete_doc" else []
     slices = []
     first = 0
-    for last in (*borders, len(lengths)):
+    for last in [*borders, len(lengths)]:
         while first < last:
             start = int(ends[first - 1]) if first else 0
             stop = max(first + 1, int(np.searchsorted(ends, start + size, side="right")))
-            stop = min(stop, int(last))
+            stop = min(stop, last)
             slices.append((start, int(ends[stop - 1])))
             first = stop
-        first = int(last) + (mode == "complete_doc")
+        first = last + (mode == "complete_doc")
     found = np.array(slices, dtype=np.int64).reshape(-1, 2)
     return found[(found[:, 1] - found[:, 0]) <= size]
 
@@ -93,7 +93,7 @@ class TextBlocks:
         if not len(self.slices):
             raise UserError(
                 f"the {dataset.split} split of {dataset.name!r} ({int(dataset.starts[-1]):,} tokens) gives no block of "
-                f"text.tokens_per_sample = {tokens_per_sample} (text.block_mode = {mode}): change them, or take more text"
+                f"text.tokens_per_sample = {tokens_per_sample} (text.block_mode = {mode}): lower it, or take more text"
             )
 
     def __len__(self) -> int:

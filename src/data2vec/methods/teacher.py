@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from data2vec.config import TeacherConfig
 from data2vec.nn.encoder import Encoder
-from data2vec.nn.transformer import Feature
+from data2vec.nn.transformer import Feature, Transformer
 
 
 class Teacher(nn.Module):
@@ -33,6 +33,10 @@ class Teacher(nn.Module):
             student.extra_tokens,
         )
         self.head = copy.deepcopy(head) if config.scope == "encoder" else None
+        if config.context < 1:  # ablation of the target's context (1.0 paper, figure 3)
+            for module in self.encoder.modules():
+                if isinstance(module, Transformer):
+                    module.window = (student.extra_tokens, config.context)
         self.requires_grad_(False)
         self.eval()
 

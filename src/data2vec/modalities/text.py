@@ -45,6 +45,7 @@ class TokenEmbedding(nn.Module):
         if positions == "sincos":
             fixed = sinusoidal_positions(rows, dim)
             fixed[PAD] = 0
+        self.fixed: Tensor | None
         self.register_buffer("fixed", fixed, persistent=False)
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -115,9 +116,8 @@ def build_encoder(config: RunConfig) -> Encoder:
 def build_decoder(config: RunConfig) -> ConvDecoder:
     """2.0's decoder for text; its projection starts like the encoder, unlike other modalities' (pitfall P-I7)."""
     decoder = stages.build_decoder(config, dims=1)
-    for layer in decoder.proj:
-        nn.init.normal_(layer.weight, std=STD)
-        nn.init.zeros_(layer.bias)
+    for name, parameter in decoder.proj.named_parameters():
+        nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=STD)
     return decoder
 
 

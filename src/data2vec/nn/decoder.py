@@ -35,8 +35,7 @@ class ConvDecoder(nn.Module):
         convolution = nn.Conv1d if dims == 1 else nn.Conv2d
         widths = [input_dim] + [dim] * layers
         self.convs = nn.ModuleList(
-            convolution(i, o, kernel, padding=kernel // 2, groups=groups)
-            for i, o in itertools.pairwise(widths)
+            convolution(i, o, kernel, padding=kernel // 2, groups=groups) for i, o in itertools.pairwise(widths)
         )
         widths = [dim] + [int(dim * projection_ratio)] * (projection_layers - 1) + [output_dim]
         self.proj = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(widths))

@@ -147,6 +147,22 @@ class Block(nn.Module):
         return self.drop_path(y if gamma is None else gamma * y)
 
 
+def window_bias(positions: int, extra_tokens: int, share: float) -> Tensor:
+    """Bias (1, 1, E + T, E + T) that lets a position see only a `share` of the sequence, centred on itself.
+
+    Positions count in their order (patches row by row). Extra tokens are hidden from positions, through which they
+    would pass on the rest of the sequence; they themselves see everything.
+    """
+    width = max(1, round(share * positions))
+    place = torch.arange(positions)
+    offset = place - place[:, None]  # key - query
+    bias = torch.zeros(extra_tokens + positions, extra_tokens + positions)
+    is_outside = (offset < -((width - 1) // 2)) | (offset > width // 2)
+    bias[extra_tokens:, extra_tokens:].masked_fill_(is_outside, -torch.inf)
+    bias[extra_tokens:, :extra_tokens] = -torch.inf
+    return bias[None, None]
+
+
 class Transformer(nn.Module):
     """A stack of blocks, an optional final norm, and an optional relative position bias shared by all."""
 
@@ -162,6 +178,7 @@ class Transformer(nn.Module):
         self.norm = norm
         self.relative_positions = relative_positions
         self.layer_drop = layer_drop
+        self.window: tuple[int, float] | None = None  # (extra tokens, share of positions that one may see)
 
     def forward(
         self, x: Tensor, bias: Tensor | None = None, feature: Feature | None = None
@@ -173,6 +190,10 @@ class Transformer(nn.Module):
         if self.relative_positions is not None:
             shared = self.relative_positions()
             bias = shared if bias is None else bias + shared
+        if self.window is not None:
+            extra_tokens, share = self.window
+            window = window_bias(x.shape[1] - extra_tokens, extra_tokens, share).to(x.device)
+            bias = window if bias is None else bias + window
         collected = []
         for i, block in enumerate(self.blocks):
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
