@@ -45,7 +45,7 @@ def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
     def experiments(**config: object) -> set[str]:
         return {m.group(1) for f in plan.targets(settings(**config)) if (m := re.search(r"/(\w+)--", f))}
 
-    assert experiments() == {"k_layers", "target_feature"}
+    assert experiments() == {"k_layers", "target_feature", "target_context"}
     assert experiments(scale="mini") == set()
     assert experiments(experiments="mask_ratio") == {"mask_ratio"}
     assert "model_size" in experiments(scale="paper", experiments="all")

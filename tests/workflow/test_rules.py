@@ -21,14 +21,17 @@ def job_counts(output: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     "words, counts",
     [
-        ([], {"prepare": 1, "pretrain": 10, "finetune": 3, "probe": 12, "report": 1}),
+        (
+            ["experiments=[k_layers, target_feature]"],
+            {"prepare": 1, "pretrain": 10, "finetune": 3, "probe": 12, "report": 1},
+        ),
         (
             ["scale=mini", "seeds=3", "budget=0.1", "modalities=[vision]", "experiments=[k_layers]"],
             {"prepare": 1, "pretrain": 21, "finetune": 9, "probe": 27, "report": 1},
         ),
         (
-            ["scale=paper", "seeds=3", "experiments=all"],
-            {"prepare": 1, "pretrain": 93, "finetune": 15, "probe": 93},
+            ["scale=paper", "seeds=3", "experiments=[k_layers, model_size]"],
+            {"prepare": 1, "finetune": 15},
         ),
     ],
     ids=["embedded", "mini", "paper"],
