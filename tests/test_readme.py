@@ -43,6 +43,25 @@ def test_your_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert {r["metric"] for r in rows} == {"linear_top1", "knn_top1"}
 
 
+@pytest.mark.slow
+def test_speech_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "recordings").mkdir()
+    for i in range(6):
+        soundfile.write(tmp_path / "recordings" / f"{i}.wav", 0.1 * rng.standard_normal(48_000), 16_000)
+    short = {"train.updates": "2", "optim.warmup_updates": "1", "train.threads": "1", "train.workers": "0"}
+    for words in commands("Speech and text"):
+        words = [w.replace("MY/RECORDINGS", str(tmp_path / "recordings")) for w in words]
+        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
+        if words[0] == "pretrain":
+            words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
+        assert main(words) == 0, capsys.readouterr().err
+    for name in ("my_speech", "my_text"):
+        assert (tmp_path / "results" / name / "checkpoint" / "model.safetensors").exists()
+
+
 def test_links_and_paths_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target

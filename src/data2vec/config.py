@@ -175,7 +175,7 @@ class TeacherConfig(Section):
     anneal_updates: Count = Field(100_000, description="updates of linear annealing (scaled by budget)")
     scope: Literal["encoder", "context", "trunk"] = Field("encoder", description="which stages it owns")
     copied: list[str] = Field([], description="patterns of parameters copied instead of averaged")
-    context: float = Field(1.0, gt=0, le=1, description="share of the positions that its attention sees around each")
+    context: float = Field(100.0, gt=0, le=100, description="% of the positions that its attention sees around each")
 
 
 class DecoderConfig(Section):

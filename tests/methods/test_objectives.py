@@ -169,7 +169,7 @@ def test_a_teacher_with_a_window_does_not_see_beyond_it() -> None:
     """Target context: a change of a far patch changes no target of a one-block teacher, a near one does."""
     from data2vec.nn.transformer import window_bias
 
-    config = tiny("data2vec2", model={"depth": 1}, target={"top_k": 1, "norm_layer": []}, teacher={"context": 0.2})
+    config = tiny("data2vec2", model={"depth": 1}, target={"top_k": 1, "norm_layer": []}, teacher={"context": 20})
     model, batch = build(config).eval(), batch_for(config, images=1)
     before = model(batch).target
     changed = batch.inputs.clone()

@@ -33,10 +33,10 @@ class Teacher(nn.Module):
             student.extra_tokens,
         )
         self.head = copy.deepcopy(head) if config.scope == "encoder" else None
-        if config.context < 1:  # ablation of the target's context (1.0 paper, figure 3)
+        if config.context < 100:  # ablation of the target's context (1.0 paper, figure 3)
             for module in self.encoder.modules():
                 if isinstance(module, Transformer):
-                    module.window = (student.extra_tokens, config.context)
+                    module.window = (student.extra_tokens, config.context / 100)
         self.requires_grad_(False)
         self.eval()
 
