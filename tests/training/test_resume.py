@@ -160,3 +160,24 @@ def test_accumulation_keeps_the_global_batch(tiny: dict[str, str], tmp_path: Pat
     whole, halves = (log_without_times(tmp_path / name) for name in ("whole", "halves"))
     assert [r["samples"] for r in whole] == [r["samples"] for r in halves] == [8, 16]
     assert halves[0]["loss_regression"] == pytest.approx(whole[0]["loss_regression"], rel=0.2)
+
+
+@pytest.mark.parametrize("method", ["data2vec", "data2vec2"])
+def test_teacher_moves_once_for_each_update_however_many_micro_batches(
+    method: str, tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As released, 1.0 moves its teacher with every micro-batch: fewer cards would mean another teacher."""
+    from data2vec.methods.data2vec import Data2Vec
+    from data2vec.methods.data2vec2 import Data2Vec2
+
+    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2}[method]
+    update_teacher, decays = kind.update_teacher, []
+
+    def count(self: object, decay: float) -> None:
+        decays.append(decay)
+        update_teacher(self, decay)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kind, "update_teacher", count)
+    assert main(command(tmp_path / "run", tiny | {"method": method, "train.micro_batch": "2"})) == 0
+    # the teacher update after n updates has the decay of n: from 0.9 to 0.99 in 4 updates
+    assert decays == pytest.approx([0.9225, 0.945, 0.9675, 0.99, 0.99, 0.99])

@@ -13,7 +13,6 @@ from data2vec.training.schedules import (
     beit_ema_decay,
     ema_decay,
     stage_lengths,
-    teacher_moves,
 )
 
 fast = settings(max_examples=60, derandomize=True, deadline=None)
@@ -114,12 +113,6 @@ def test_beit_teacher_reaches_its_end_only_with_the_next_epoch() -> None:
     assert beit_ema_decay(8, 8, 0.9, 1.0, 4) == 1.0
 
 
-def test_teacher_moves_once_for_each_update_also_after_a_resume() -> None:
-    assert teacher_moves(0, 1) and teacher_moves(3, 4) and teacher_moves(0, 500)
-    assert not teacher_moves(3, 3) and not teacher_moves(0, 0)
-    assert not teacher_moves(0, 500, "released_v2") and teacher_moves(3, 3, "released_v1")
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -132,5 +125,3 @@ def test_teacher_moves_once_for_each_update_also_after_a_resume() -> None:
 def test_impossible_schedules_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LearningRate(**({"peak": 1e-3, "total": 100} | values))
-    with pytest.raises(UserError, match="unknown teacher rule"):
-        teacher_moves(0, 1, "sometimes")

@@ -138,6 +138,8 @@ def _train(
                 f"stopped after update {progress.update}: {progress.bad_in_a_row} non-finite gradients in a row "
                 f"(loss {float(part.total.detach())}); lower optim.lr, or use train.precision=fp32"
             )
+        # differs: once for each update. Released 1.0 code moves its teacher with every micro-batch and again after a
+        # skipped step (pitfall P-3); released 2.0 code loses one move after a resume (P-4).
         followed = plan.after_step(progress.update) if finite else {}
         # ---- log
         if is_logged:

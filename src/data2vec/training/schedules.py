@@ -198,18 +198,3 @@ def beit_ema_decay(iteration: int, epoch_start: int, start: float, end: float, a
     if epoch_start >= anneal_iterations:
         return end
     return start + min(iteration, anneal_iterations - 1) * (end - start) / anneal_iterations
-
-
-def teacher_moves(counter_before: int, counter_given: int, rule: str = "per_update") -> bool:
-    """Whether the teacher moves when a model at `counter_before` is told that it is at `counter_given`.
-
-    # differs: "per_update" moves it once for each new update, also on the first call after a resume. The
-    released 1.0 code ("released_v1") moves it on every call, that is for every micro-batch; the released
-    2.0 code ("released_v2") loses one move after a resume. Both are kept for comparison only.
-    """
-    if rule == "released_v1":
-        return True
-    if rule not in ("per_update", "released_v2"):
-        raise UserError(f"unknown teacher rule {rule} (known: per_update, released_v1, released_v2)")
-    grew = counter_given > counter_before
-    return grew and not (rule == "released_v2" and counter_before == 0 and counter_given > 1)

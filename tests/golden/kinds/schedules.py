@@ -11,7 +11,6 @@ from data2vec.training.schedules import (
     ema_decay,
     mae_cosine,
     stage_lengths,
-    teacher_moves,
 )
 
 from ..compare import Case
@@ -20,7 +19,11 @@ Row = dict[str, str]
 
 
 def run(case: Case) -> None:
-    """Compare every table of the case; a table without a comparison is an error."""
+    """Compare every table of the case; a table without a comparison is an error.
+
+    Not compared: when the released code moves its teacher. Here it moves once for each update (`# differs:` in
+    training/loop.py), which tests/training/test_resume.py checks on the trainer itself.
+    """
     tables = {
         "ema_decay.csv": _ema_decay,
         "ema_decay_beit.csv": _ema_decay_beit,
@@ -28,9 +31,10 @@ def run(case: Case) -> None:
         "lr.csv": _lr,
         "lr_beit.csv": _lr_beit,
         "lr_mae.csv": _lr_mae,
-        "teacher_update_trigger.csv": _teacher_update_trigger,
     }
     for path in sorted(case.folder.glob("*.csv")):
+        if path.name == "teacher_update_trigger.csv":
+            continue
         with path.open() as lines:
             tables[path.name](case, list(csv.DictReader(lines)))
 
@@ -150,14 +154,6 @@ def _lr_mae(case: Case, rows: list[Row]) -> None:
         compared += [(row["name"], ours, float(row["lr"]))]
         compared += [(f"{row['name']} scaled", ours * scale, float(row[scaled]))]
     _compare(case, "lr_mae", compared)
-
-
-def _teacher_update_trigger(case: Case, rows: list[Row]) -> None:
-    for row in rows:
-        rule = "released_v2" if row["family"] == "v2" else "released_v1"
-        before, given = int(row["counter_before"]), int(row["counter_given"])
-        name = f"teacher_update_trigger/{row['family']} {before} to {given}"
-        case.check_number(name, float(teacher_moves(before, given, rule)), float(row["teacher_changed"]), 0.0)
 
 
 KINDS = {"schedules": run}
