@@ -77,14 +77,37 @@ def _check_group(group: str, name: str, config_dir: Path) -> None:
         raise UserError(f"unknown {group} '{name}'{nearest(name, options)} Allowed: {', '.join(options)}")
 
 
-def amend(path: Path, overrides: dict[str, str]) -> RunConfig:
-    """A saved run's configuration with some keys changed; changed numbers of updates are scaled by its budget."""
+def amend(path: Path, overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> RunConfig:
+    """A saved run's configuration with a task's keys (`task=NAME`), then further keys changed.
+
+    Changed numbers of updates are scaled by the run's budget.
+    """
     values = load(path).model_dump(mode="json")
+    changed = _task_keys(overrides["task"], config_dir) if "task" in overrides else {}
     for key, text in overrides.items():
+        if key == "task":
+            continue
         if key not in known_keys():
-            raise UserError(f"unknown configuration key '{key}'{nearest(key, known_keys())}")
+            raise UserError(f"unknown configuration key '{key}'{nearest(key, [*known_keys(), 'task'])}")
+        changed[key] = yaml.safe_load(text)
+    for key, value in changed.items():
         section, _, name = key.rpartition(".")
-        (values[section] if section else values)[name] = yaml.safe_load(text)
-    changed = tuple(key for key in UPDATE_KEYS if key in overrides)
-    scale_updates(values, values.get("budget", 1.0), changed)
+        (values[section] if section else values)[name] = value
+    scale_updates(values, values.get("budget", 1.0), tuple(key for key in UPDATE_KEYS if key in changed))
     return validate(values)
+
+
+def _task_keys(name: str, config_dir: Path) -> dict[str, Any]:
+    """What `config/run/task/<name>.yaml` says, as dotted keys; its `defaults` list is followed."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    _check_group("task", name, config_dir)
+    with initialize_config_dir(str(config_dir), version_base=None):
+        sections: Any = OmegaConf.to_container(hydra_compose(f"task/{name}"), resolve=True)
+    keys = {f"{section}.{key}": value for section, part in sections.items() for key, value in part.items()}
+    for key in keys:
+        if key not in known_keys():
+            raise UserError(f"config/run/task/{name}.yaml: unknown key '{key}'{nearest(key, known_keys())}")
+    return keys

@@ -248,7 +248,11 @@ class TrainConfig(Section):
 class ProbeConfig(Section):
     """Evaluation of frozen features."""
 
-    features: Literal["encoder", "random", "pixels"] = Field("encoder", description="what is probed")
+    features: Literal["encoder", "random", "pixels", "filterbank", "tfidf"] = Field(
+        "encoder", description="what is probed; random weights and the input itself are controls"
+    )
+    data: str | None = Field(None, description="labelled data set; null = that of the pre-training")
+    labels: Literal["label", "speaker"] = Field("label", description="speech: what is to be told from the features")
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     train_limit: Positive | None = Field(10_000, description="training samples used, stratified; null = all")
     regularisation: list[float] = Field([0.001, 0.01, 0.1, 1.0], description="grid of C, chosen on held-out data")
@@ -256,16 +260,31 @@ class ProbeConfig(Section):
     batch_size: Positive = Field(256, description="samples per forward pass")
 
 
-class FinetuneConfig(Section):
-    """End-to-end fine-tuning for classification."""
+class TaskConfig(Section):
+    """What a fine-tuned model is for: a file of `config/run/task/`."""
 
-    init: Literal["pretrained", "scratch"] = Field("pretrained", description="where the encoder starts")
+    name: str = Field("classification", description="label of the task, shown in tables")
+    kind: Literal["images", "recordings", "ctc", "sentences"] = Field(
+        "images", description="classes of images, of recordings; letters of recordings; classes or scores of sentences"
+    )
+    data: str | None = Field(None, description="labelled data set; null = that of the pre-training")
+
+
+class FinetuneConfig(Section):
+    """Fine-tuning of the whole network on a task."""
+
+    init: Literal["pretrained", "scratch", "tfidf"] = Field(
+        "pretrained", description="where the encoder starts; tfidf: text, a control without a network"
+    )
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     head_norm: bool = Field(True, description="layer norm between pooling and classifier")
     updates: Positive = Field(125_100, description="optimiser updates (scaled by budget)")
     batch_size: Positive = Field(512, description="samples per update")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     min_lr: NonNegative = Field(1e-6, description="floor of the schedule")
+    schedule: Literal["cosine", "tri_stage", "polynomial"] = Field("cosine", description="learning-rate schedule")
+    phases: tuple[Share, Share, Share] = Field((0.1, 0.4, 0.5), description="tri_stage: warm-up, hold, decay")
+    final_lr_scale: Share = Field(0.05, description="tri_stage: last learning rate / peak")
     warmup_updates: Count = Field(16_000, description="updates of linear warm-up (scaled by budget)")
     weight_decay: NonNegative = Field(0.05, description="decoupled")
     betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
@@ -308,6 +327,7 @@ class RunConfig(Section):
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     probe: ProbeConfig = ProbeConfig()
+    task: TaskConfig = TaskConfig()
     finetune: FinetuneConfig = FinetuneConfig()
 
     @model_validator(mode="after")

@@ -1,105 +1,31 @@
 """From configuration to runs: which jobs exist, where results go, with which overrides they are started.
 
 A scale (`config/scale/<name>.yaml`) says which data, model and lengths; an experiment
-(`config/experiments/<name>.yaml`) is a short difference from a main run. Every run is one folder
-`results/<scale>/<modality>/<run>/seed<k>`, where <run> is a method, a control (`random`, `pixels`, `scratch`)
-or a point of an experiment (`<experiment>--<value>`). The rules in `workflow/` only ask this module. Light on
-purpose: standard library and PyYAML (see `settings.py`).
+(`config/experiments/<name>.yaml`) is a short difference from a main run. Every pre-training is one folder
+`results/<scale>/<modality>/<run>/seed<k>`, where <run> is a method or a point of an experiment
+(`<experiment>--<value>`); its probe and its fine-tunings lie in `probe/` and `finetune/<task>/` below. Controls have
+folders of their own (`random`, `scratch` ...). The rules in `workflow/` only ask this module. Light on purpose:
+standard library and PyYAML (see `settings.py`).
 """
 
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from data2vec.errors import UserError
-from data2vec.settings import Settings, known, read_yaml
-
-PROBE_CONTROLS = ("random", "pixels")
-SCRATCH = "scratch"
-STAGES = ("prepare", "pretrain", "probe", "finetune", "report")
-# Which stage measures a metric, so that an experiment only runs what it needs.
-STAGE_OF = {
-    "linear_top1": "probe",
-    "knn_top1": "probe",
-    "finetune_top1": "finetune",
-    "loss": "pretrain",
-    "target_var": "pretrain",
-    "pred_var": "pretrain",
-}
-METRICS_FILE = {
-    "pretrain": "metrics.json",
-    "probe": "probe/metrics.json",
-    "finetune": "finetune/metrics.json",
-}
-EXPERIMENT_KEYS = (
-    "name",
-    "title",
-    "base",
-    "axis",
-    "values",
-    "metric",
-    "seeds",
-    "published",
-    "claims",
-    "note",
+from data2vec.scales import (
+    FINETUNE_CONTROLS,
+    PROBE_CONTROLS,
+    Experiment,
+    ModalityPlan,
+    Overrides,
+    Scale,
+    label,
+    read_experiment,
+    read_scale,
 )
-MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune")
-RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
-
-Overrides = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one job of a stage asks for: CPU threads, GPUs, memory (MB) and time (minutes)."""
-
-    threads: int
-    gpus: int
-    mem_mb: int
-    runtime: int
-
-
-@dataclass(frozen=True)
-class ModalityPlan:
-    """How a scale runs one modality: Hydra groups, and overrides by stage and method."""
-
-    data: str
-    model: str
-    reference: str
-    methods: dict[str, Overrides]
-    pretrain: Overrides
-    probe: Overrides
-    finetune: Overrides
-
-
-@dataclass(frozen=True)
-class Scale:
-    """One file of `config/scale/`."""
-
-    name: str
-    experiments: list[str]
-    modalities: dict[str, ModalityPlan]
-    resources: dict[str, Resources]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One file of `config/experiments/`: a base run, an axis and the values along it."""
-
-    name: str
-    modality: str
-    method: str
-    overrides: Overrides
-    axis: list[str]
-    values: dict[str, list[Any]]
-    metric: str
-    seeds: int | None
-
-    def points(self, scale: str) -> dict[str, Any]:
-        """The values at a scale by their label, which is part of the run's folder name."""
-        return {label(value): value for value in self.values.get(scale, self.values.get("default", []))}
+from data2vec.settings import Settings, known, read_yaml
 
 
 @dataclass(frozen=True)
@@ -117,11 +43,6 @@ class Run:
     def name(self) -> str:
         """Folder of the run within its modality."""
         return self.method if self.experiment == "main" else f"{self.experiment}--{self.variant}"
-
-
-def label(value: object) -> str:
-    """A value as text for folder names and tables: `12`, `0.9998`, `ffn`."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(value)).strip("-")
 
 
 def override_text(key: str, value: object) -> str:
@@ -151,7 +72,7 @@ class Plan:
     """All that can be run from a `config/` folder.
 
     Args:
-        config_dir: the folder that holds `scale/` and `experiments/`.
+        config_dir: the folder that holds `scale/`, `experiments/` and `run/`.
 
     Raises:
         UserError: from every method, in one line, when a file or a name in it is wrong.
@@ -171,13 +92,19 @@ class Plan:
     def experiments(self) -> dict[str, Experiment]:
         """All experiments by name."""
         files = sorted((self.config_dir / "experiments").glob("*.yaml"))
-        return {file.stem: self._read_experiment(file) for file in files}
+        return {file.stem: read_experiment(file, self.scale_names) for file in files}
+
+    @cached_property
+    def tasks(self) -> dict[str, str | None]:
+        """Data set of every task of `config/run/task/`; None where it is that of the pre-training."""
+        files = sorted((self.config_dir / "run" / "task").glob("*.yaml"))
+        return {file.stem: (read_yaml(file).get("task") or {}).get("data") for file in files}
 
     def scale(self, name: str) -> Scale:
         """A scale by name."""
         known(name, self.scale_names, "scale")
         if name not in self._scales:
-            self._scales[name] = _read_scale(self.config_dir / "scale" / f"{name}.yaml", name)
+            self._scales[name] = read_scale(self.config_dir / "scale" / f"{name}.yaml", name)
         return self._scales[name]
 
     def modality(self, scale: str, modality: str) -> ModalityPlan:
@@ -215,25 +142,78 @@ class Plan:
     def run(self, scale: str, modality: str, name: str) -> Run:
         """The run that a folder name stands for."""
         plan = self.modality(scale, modality)
-        experiment_name, is_point, value_label = name.partition("--")
-        if not is_point:
+        if "--" not in name:
             method = known(name, list(plan.methods), f"run of {scale}/{modality}")
             return Run(scale, modality, method, "main", method, {**plan.pretrain, **plan.methods[method]})
+        experiment, value_label, axis = self._point(scale, modality, name)
+        method = known(experiment.method, list(plan.methods), f"method of {scale}/{modality}")
+        overrides = {**plan.pretrain, **plan.methods[method], **experiment.overrides, **axis}
+        return Run(scale, modality, method, experiment.name, value_label, overrides)
+
+    def _point(self, scale: str, modality: str, name: str) -> tuple[Experiment, str, Overrides]:
+        """Experiment, label and overrides of `<experiment>--<value>`."""
+        experiment_name, _, value_label = name.partition("--")
         experiment = self.experiments[known(experiment_name, list(self.experiments), "experiment")]
         if experiment.modality != modality:
             raise UserError(f"experiment '{experiment.name}' is about {experiment.modality}, not {modality}")
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
-        method = known(experiment.method, list(plan.methods), f"method of {scale}/{modality}")
-        axis = {key: value for key in experiment.axis}
-        overrides = {**plan.pretrain, **plan.methods[method], **experiment.overrides, **axis}
-        return Run(scale, modality, method, experiment.name, value_label, overrides)
+        return experiment, value_label, dict.fromkeys(experiment.axis, value)
+
+    def task(self, scale: str, modality: str, name: str) -> tuple[str, Overrides]:
+        """Task and overrides of the fine-tuning in folder `finetune/<name>`."""
+        plan = self.modality(scale, modality)
+        axis: Overrides = {}
+        if "--" in name:
+            experiment, _, axis = self._point(scale, modality, name)
+            if experiment.task is None or not experiment.varies_finetuning:
+                raise UserError(f"experiment '{experiment.name}' does not vary a fine-tuning")
+            labels = {"experiment": experiment.name, "variant": name.partition("--")[2]}
+            axis, name = labels | experiment.overrides | axis, experiment.task
+        task = known(name, list(plan.tasks), f"task of {scale}/{modality}")
+        known(task, list(self.tasks), "task of config/run/task/")
+        return task, {**plan.finetune, **plan.tasks[task], **axis}
+
+    def finetune_words(self, scale: str, modality: str, name: str) -> list[str]:
+        """Overrides of `python -m data2vec finetune` for folder `finetune/<name>`."""
+        task, overrides = self.task(scale, modality, name)
+        return [override_text(key, value) for key, value in {"task": task, **overrides}.items()]
+
+    def task_files(self, scale: str, modality: str, name: str) -> list[Path]:
+        """Files of `config/run/task/` that the fine-tuning in folder `finetune/<name>` composes."""
+        waiting, found = [self.task(scale, modality, name)[0]], []
+        while waiting:
+            file = self.config_dir / "run" / "task" / f"{waiting.pop()}.yaml"
+            found.append(file)
+            waiting += [entry for entry in read_yaml(file).get("defaults", []) if entry != "_self_"]
+        return found
+
+    def pretrain_data(self, run: Run) -> list[str]:
+        """Data sets that a pre-training reads."""
+        plan = self.modality(run.scale, run.modality)
+        return [str(run.overrides.get("data", plan.data)), *run.overrides.get("data.also", [])]
+
+    def task_data(self, scale: str, modality: str, name: str) -> list[str]:
+        """Data sets that a fine-tuning reads: its own, and the one that it was pre-trained on (its vocabulary)."""
+        task, overrides = self.task(scale, modality, name)
+        own = overrides.get("task.data", self.tasks[task])
+        return list(dict.fromkeys([self.modality(scale, modality).data, own or self.modality(scale, modality).data]))
+
+    def probe_data(self, scale: str, modality: str) -> list[str]:
+        """Data sets that a probe reads."""
+        plan = self.modality(scale, modality)
+        return list(dict.fromkeys([plan.data, plan.probe.get("probe.data") or plan.data]))
 
     def check_target(self, word: str) -> None:
         """Raises UserError if a word of the command line is a file of a run that does not exist."""
-        match = re.fullmatch(r"results/([^/]+)/([^/]+)/([^/]+)/seed\d+/.+", word)
-        if match and match.group(3) not in (*PROBE_CONTROLS, SCRATCH):
-            self.run(*match.groups())
+        match = re.fullmatch(r"results/([^/]+)/([^/]+)/([^/]+)/seed\d+/(?:finetune/([^/]+)/)?.+", word)
+        if match:
+            scale, modality, name, task = match.groups()
+            controls = (*PROBE_CONTROLS.get(modality, ()), *FINETUNE_CONTROLS.get(modality, ()))
+            if name not in controls:
+                self.run(scale, modality, name)
+            if task:
+                self.task(scale, modality, task)
 
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
@@ -248,7 +228,7 @@ class Plan:
 
         A control takes over the configuration of the scale's reference run, not its weights.
         """
-        controls = PROBE_CONTROLS if stage == "probe" else (SCRATCH,)
+        controls = (PROBE_CONTROLS if stage == "probe" else FINETUNE_CONTROLS).get(modality, ())
         if name in controls:
             return self.modality(scale, modality).reference, name
         return self.run(scale, modality, name).name, ""
@@ -258,8 +238,10 @@ class Plan:
         files = []
         for modality in self.chosen_modalities(settings):
             plan = self.modality(settings.scale, modality)
-            stages = [(method, stage) for method in plan.methods for stage in METRICS_FILE]
-            stages += [*((name, "probe") for name in PROBE_CONTROLS), (SCRATCH, "finetune")]
+            tasks = [f"finetune/{task}/" for task in plan.tasks]
+            stages = [(method, stage) for method in plan.methods for stage in ("", "probe/", *tasks)]
+            stages += [(name, "probe/") for name in PROBE_CONTROLS[modality]]
+            stages += [(name, task) for name in FINETUNE_CONTROLS[modality] for task in tasks]
             files += _files(settings.scale, modality, stages, settings.seeds)
         for experiment in self.chosen_experiments(settings):
             files += self.experiment_targets(experiment, settings)
@@ -273,69 +255,20 @@ class Plan:
 
     def experiment_targets(self, experiment: Experiment, settings: Settings) -> list[str]:
         """The metrics.json files of one experiment at the scale of the settings."""
-        needed = ["pretrain"] + [s for s in METRICS_FILE if s == STAGE_OF[experiment.metric] != "pretrain"]
-        runs = [f"{experiment.name}--{text}" for text in experiment.points(settings.scale)]
-        stages = [(run, stage) for run in runs for stage in needed]
+        tasks = self.modality(settings.scale, experiment.modality).tasks
+        points = [f"{experiment.name}--{text}" for text in experiment.points(settings.scale)]
+        if experiment.varies_finetuning:
+            stages = [(method, f"finetune/{point}/") for method in experiment.methods for point in points]
+        else:
+            named = [experiment.task] if experiment.task else list(tasks)
+            last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in named]}
+            stages = [(point, stage) for point in points for stage in ("", *last[experiment.stage])]
         return _files(settings.scale, experiment.modality, stages, experiment.seeds or settings.seeds)
-
-    def _read_experiment(self, path: Path) -> Experiment:
-        content = read_yaml(path)
-        for key in content:
-            known(key, list(EXPERIMENT_KEYS), f"key in {path.name}")
-        for key in ("name", "title", "base", "axis", "values", "metric"):
-            if key not in content:
-                raise UserError(f"{path}: the key '{key}' is missing")
-        if content["name"] != path.stem:
-            raise UserError(f"{path}: name = '{content['name']}' must be the file's name, '{path.stem}'")
-        known(content["metric"], list(STAGE_OF), f"metric in {path.name}")
-        base = dict(content["base"])
-        modality, method = base.pop("modality", "vision"), base.pop("method", "data2vec2")
-        axis, values = content["axis"], content["values"]
-        by_scale = values if isinstance(values, dict) else {"default": values}
-        for scale, points in by_scale.items():
-            known(scale, [*self.scale_names, "default"], f"scale in {path.name}")
-            if not isinstance(points, list) or not points:
-                raise UserError(f"{path}: values must be a list, or one list for each scale")
-            if len({label(point) for point in points}) < len(points):
-                raise UserError(f"{path}: values must differ from each other: {points}")
-        return Experiment(
-            name=path.stem,
-            modality=modality,
-            method=method,
-            overrides=base,
-            axis=[axis] if isinstance(axis, str) else list(axis),
-            values=by_scale,
-            metric=content["metric"],
-            seeds=content.get("seeds"),
-        )
 
 
 def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:
     """One metrics.json for every (run, stage) and seed."""
-    return [f"{folder(scale, modality, run, k)}/{METRICS_FILE[stage]}" for run, stage in stages for k in range(seeds)]
+    return [f"{folder(scale, modality, run, k)}/{stage}metrics.json" for run, stage in stages for k in range(seeds)]
 
 
-def _read_scale(path: Path, name: str) -> Scale:
-    content = read_yaml(path)
-    for key in content:
-        known(key, ["description", "experiments", "modalities", "resources"], f"key in {path.name}")
-    resources = {}
-    for stage in STAGES:
-        asked = content.get("resources", {}).get(stage, {})
-        if set(asked) != set(RESOURCE_KEYS):
-            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
-        resources[stage] = Resources(**asked)
-    modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
-    return Scale(name, content.get("experiments", []), modalities, resources)
-
-
-def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPlan:
-    for key in content:
-        known(key, list(MODALITY_KEYS), f"key in {path.name}, {name}")
-    for key in ("data", "model", "reference", "methods"):
-        if key not in content:
-            raise UserError(f"{path}: modalities.{name}.{key} is missing")
-    known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
-    stages = {stage: dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune")}
-    methods = {method: dict(overrides or {}) for method, overrides in content["methods"].items()}
-    return ModalityPlan(content["data"], content["model"], content["reference"], methods, **stages)
+__all__ = ["Plan", "Run", "folder", "label", "override_text"]

@@ -116,7 +116,10 @@ def write_scores(folder: Path, run: str, seed: int) -> None:
         rows = [row("linear_top1", linear + jitter(seed)), row("knn_top1", knn - jitter(seed))]
         write_json(folder / "probe" / "metrics.json", {"rows": rows})
     if tuned is not None:
-        write_json(folder / "finetune" / "metrics.json", {"rows": [row("finetune_top1", tuned + jitter(seed) / 2)]})
+        write_json(
+            folder / "finetune" / "classification" / "metrics.json",
+            {"rows": [row("finetune_top1", tuned + jitter(seed) / 2)]},
+        )
 
 
 def write_curve(path: Path, seed: int) -> None:
@@ -158,7 +161,7 @@ def batter(root: Path) -> None:
     vision = root / "results" / "embedded" / "vision"
     (vision / "data2vec" / "seed1" / "probe" / "metrics.json").unlink()
     rows = {"rows": [row("finetune_top1", float("nan"))]}
-    write_json(vision / "data2vec" / "seed2" / "finetune" / "metrics.json", rows)
+    write_json(vision / "data2vec" / "seed2" / "finetune" / "classification" / "metrics.json", rows)
     shutil.copytree(vision / "data2vec2" / "seed0", vision / "data2vec2" / "seed7")
     shutil.rmtree(vision / "pixels")
     with (vision / "data2vec" / "seed0" / "metrics.jsonl").open("a") as file:

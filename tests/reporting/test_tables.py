@@ -159,5 +159,5 @@ def ladder(**controls):
     ],
 )
 def test_above_every_control_needs_every_control(controls, words):
-    record = {"metric": "linear_top1", "mean": 90.0, "std": 0.5, "n": 3}
+    record = {"modality": "vision", "metric": "linear_top1", "mean": 90.0, "std": 0.5, "n": 3}
     assert control_verdict(record, ladder(**controls))[0] == words

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIGHT_MODULES = ("__init__", "errors", "settings", "planning", "fingerprint", "machine", "job")
+LIGHT_MODULES = ("__init__", "errors", "settings", "scales", "planning", "fingerprint", "machine", "job")
 ENTRY_MODULES = (
     "compose",
     "data.prepare",

@@ -10,6 +10,7 @@ from data2vec.compose import amend, compose, split_overrides
 from data2vec.config import dump
 from data2vec.errors import UserError
 from data2vec.planning import Plan, label, override_text
+from data2vec.scales import FINETUNE_CONTROLS, PROBE_CONTROLS
 from data2vec.settings import Settings, check
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,14 @@ def test_main_runs_come_with_three_controls(plan: Plan) -> None:
         f"{root}/{name}/seed{k}/{file}metrics.json"
         for k in range(2)
         for name, file in [
-            *((method, file) for method in ("data2vec", "data2vec2") for file in ("", "probe/", "finetune/")),
+            *(
+                (method, file)
+                for method in ("data2vec", "data2vec2")
+                for file in ("", "probe/", "finetune/classification/")
+            ),
             ("random", "probe/"),
             ("pixels", "probe/"),
-            ("scratch", "finetune/"),
+            ("scratch", "finetune/classification/"),
         ]
     }
     assert set(files) == expected and len(files) == len(expected)
@@ -103,7 +108,7 @@ def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
     }
     assert {f.split("/", 4)[4] for f in by_experiment["model_size"]} == {
         "seed0/metrics.json",
-        "seed0/finetune/metrics.json",
+        "seed0/finetune/classification/metrics.json",
     }
 
 
@@ -164,13 +169,18 @@ def test_a_broken_experiment_is_named(tmp_path: Path, text: str, words: str) -> 
 @pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
 def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp_path: Path) -> None:
     everything = settings(scale=scale, experiments="all")
-    names = {Path(f).parts[3] for f in plan.targets(everything)} - {"random", "pixels", "scratch"}
-    for name in sorted(names):
-        run = plan.run(scale, "vision", name)
-        words = plan.pretrain_words(run, 0, everything)
-        config = compose(split_overrides(words))
-        assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), words
-    saved = tmp_path / "config.yaml"
-    saved.write_text(dump(config))
-    stages = plan.modality(scale, "vision")
-    amend(saved, split_overrides([override_text(k, v) for k, v in {**stages.probe, **stages.finetune}.items()]))
+    for modality in plan.scale(scale).modalities:
+        controls = {*PROBE_CONTROLS[modality], *FINETUNE_CONTROLS[modality]}
+        files = [f for f in plan.targets(everything) if f.startswith(f"results/{scale}/{modality}/")]
+        for name in sorted({Path(f).parts[3] for f in files} - controls):
+            run = plan.run(scale, modality, name)
+            words = plan.pretrain_words(run, 0, everything)
+            config = compose(split_overrides(words))
+            assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), words
+        saved = tmp_path / f"{modality}.yaml"
+        saved.write_text(dump(config))
+        probe = plan.modality(scale, modality).probe
+        amend(saved, split_overrides([override_text(k, v) for k, v in probe.items()]))
+        for task in {m.group(1) for f in files if (m := re.search("/finetune/([^/]+)/", f))}:
+            tuned = amend(saved, split_overrides(plan.finetune_words(scale, modality, task)))
+            assert tuned.task.name == plan.task(scale, modality, task)[0]

@@ -72,6 +72,7 @@ wildcard_constraints:
     scale=r"[^/]+",
     modality=r"[^/]+",
     run=r"[^/]+",
+    task=r"[^/]+",
     dataset=r"[^/]+",
     seed=r"\d+",
 
@@ -97,8 +98,20 @@ def words(overrides):
 
 
 # Inputs
-def prepared_data(wildcards):
-    return f"{SETTINGS.data_dir}/{stage_plan(wildcards).data}/manifest.json"
+def manifests(datasets):
+    return [f"{SETTINGS.data_dir}/{name}/manifest.json" for name in datasets]
+
+
+def pretrain_data(wildcards):
+    return manifests(answer(PLAN.pretrain_data, run_plan(wildcards)))
+
+
+def probe_data(wildcards):
+    return manifests(answer(PLAN.probe_data, wildcards.scale, wildcards.modality))
+
+
+def task_data(wildcards):
+    return manifests(answer(PLAN.task_data, wildcards.scale, wildcards.modality, wildcards.task))
 
 
 def start(stage, wildcards):
@@ -146,8 +159,9 @@ def probe_words(wildcards):
 
 
 def finetune_words(wildcards):
-    init = {"init": start("finetune", wildcards)[1] or "pretrained"}
-    return words(init | stage_plan(wildcards).finetune)
+    init = start("finetune", wildcards)[1] or "pretrained"
+    chosen = answer(PLAN.finetune_words, wildcards.scale, wildcards.modality, wildcards.task)
+    return shlex.join([f"init={init}", *chosen])
 
 
 def training_state(wildcards, output):
@@ -165,6 +179,12 @@ def code_of(stage):
 @cache
 def composed(*choices):
     return config_fingerprint(Path("config/run"), dict(choices))
+
+
+def task_files(wildcards):
+    """Content of the files in config/run/task that a fine-tuning composes."""
+    files = answer(PLAN.task_files, wildcards.scale, wildcards.modality, wildcards.task)
+    return [yaml_content(file) for file in files]
 
 
 def composed_files(wildcards):

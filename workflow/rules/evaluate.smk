@@ -2,7 +2,7 @@
 # same network with random weights and of the pixels themselves.
 rule probe:
     input:
-        data=prepared_data,
+        data=probe_data,
         config=partial(start_config, "probe"),
         weights=partial(start_weights, "probe"),
     output:

@@ -1,14 +1,14 @@
-# Fine-tuning of a run or, as `scratch`, of the same network from random weights on the same schedule (the control).
+# Fine-tuning of a run on a task or, as the control `scratch`, of the same network from random weights.
 rule finetune:
     input:
-        data=prepared_data,
+        data=task_data,
         config=partial(start_config, "finetune"),
         weights=partial(start_weights, "finetune"),
     output:
-        config=f"{RUN}/finetune/config.yaml",
-        provenance=f"{RUN}/finetune/provenance.json",
-        metrics=f"{RUN}/finetune/metrics.json",
-        weights=f"{RUN}/finetune/checkpoint/model.safetensors",
+        config=f"{RUN}/finetune/{{task}}/config.yaml",
+        provenance=f"{RUN}/finetune/{{task}}/provenance.json",
+        metrics=f"{RUN}/finetune/{{task}}/metrics.json",
+        weights=f"{RUN}/finetune/{{task}}/checkpoint/model.safetensors",
     params:
         start=subpath(input.config, parent=True),
         folder=subpath(output.config, parent=True),
@@ -16,10 +16,11 @@ rule finetune:
         overrides=finetune_words,
         data_dir=SETTINGS.data_dir,
         code=code_of("finetune"),
+        settings=task_files,
     log:
-        f"{RUN}/finetune.log",
+        f"{RUN}/finetune-{{task}}.log",
     benchmark:
-        f"{RUN}/finetune.benchmark.tsv"
+        f"{RUN}/finetune-{{task}}.benchmark.tsv"
     conda:
         "../../environment.yml"
     threads: partial(job_threads, "finetune")
@@ -28,7 +29,7 @@ rule finetune:
         mem_mb=partial(job_memory, "finetune"),
         runtime=partial(job_runtime, "finetune"),
     message:
-        "Fine-tuning {wildcards.run} ({wildcards.modality}, {wildcards.scale}, seed {wildcards.seed}; log: {log})"
+        "Fine-tuning {wildcards.run} on {wildcards.task} ({wildcards.scale}, seed {wildcards.seed}; log: {log})"
     shell:
         "job --log {log} --gpus {resources.gpu} --state {params.state} --code {params.code} --inputs {input} -- "
         "python -m data2vec finetune init_run={params.start} run_dir={params.folder} "

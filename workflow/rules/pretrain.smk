@@ -1,7 +1,7 @@
 # One rule for main runs and for every point of every experiment: config/experiments/ says which there are.
 rule pretrain:
     input:
-        data=prepared_data,
+        data=pretrain_data,
     output:
         config=f"{RUN}/config.yaml",
         provenance=f"{RUN}/provenance.json",

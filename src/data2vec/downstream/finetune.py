@@ -1,35 +1,29 @@
-"""`python -m data2vec finetune`: end-to-end fine-tuning for image classification, or the same from scratch."""
+"""`python -m data2vec finetune`: the whole network on a task, from pre-trained weights or from scratch."""
 
+import json
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from timm.data import Mixup
-from torch import Tensor
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.data.batches import BatchStream, evaluation_batches, loader
-from data2vec.data.images import load_images
-from data2vec.downstream.augment import FinetuneImages
-from data2vec.downstream.classifier import Classifier, cross_entropy
-from data2vec.downstream.features import load_encoder, stratified
-from data2vec.errors import UserError
-from data2vec.methods.build import build_encoder
-from data2vec.training.checkpoint import save_model
+from data2vec.downstream import images
+from data2vec.downstream.task import Scores, Task, task_data
+from data2vec.training.checkpoint import load_model, save_model
 from data2vec.training.device import Device, choose_device
 from data2vec.training.layer_decay import layer_decay_scales
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.pretrain import identity
 from data2vec.training.run_folder import RunFolder, write_atomic
-from data2vec.training.schedules import LearningRate
+from data2vec.training.schedules import LearningRate, stage_lengths
 
 log = logging.getLogger(__name__)
+
+KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {"images": images.build_task}
 
 
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
@@ -42,43 +36,33 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     ft = config.finetune
     write_atomic(folder.path / "config.yaml", schema.dump(config))
     device = choose_device(config.train)
-    data = Path(config.data_dir) / config.data.name
-    train_set, test_set = load_images(data, "train"), load_images(data, "test")
     torch.manual_seed(config.seed)
     config = _for_finetuning(config)
-    encoder = load_encoder(config, init_run) if ft.init == "pretrained" else build_encoder(config)
-    model = Classifier(config, encoder, len(train_set.classes)).to(device.torch)
-    names = [name for name, _ in model.named_parameters()]
+    task = KINDS[config.task.kind](config, init_run, device)
+    names = [name for name, _ in task.model.named_parameters()]
     # a network from scratch has no layers worth protecting
     scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)
-    optimizer = Adam(
-        parameter_groups(
-            model.named_parameters(),
-            ft.lr,
-            ft.weight_decay,
-            scales,
-            decay_1d=config.optim.weight_decay_on == "all",
-        ),
-        betas=ft.betas,
-        eps=config.optim.eps,
-    )
-    chosen = stratified(train_set.labels, ft.train_limit, config.seed)
-    plan = _plan(config, model, train_set, test_set, chosen, device)
-    progress = train(plan, model, optimizer, device, folder, f"{identity(config)} {ft!r}")
+    decay_1d = config.optim.weight_decay_on == "all"
+    groups = parameter_groups(task.model.named_parameters(), ft.lr, ft.weight_decay, scales, decay_1d=decay_1d)
+    optimizer = Adam(groups, betas=ft.betas, eps=config.optim.eps)
+    best = Best(folder, task, f"{identity(config)} {config.task!r} {ft!r}")
+    progress = train(_plan(config, task, best, device), task.model, optimizer, device, folder, best.identity)
     # ---- final artefacts; metrics.json last, because its presence means complete
-    top1, confusion = evaluate_top1(model, test_set, config, device)
-    save_model(folder.model, model, {"config": schema.dump(config)})
+    chosen = best.restore(ft.updates)
+    scores = _evaluate(task, task.reported)
+    save_model(folder.model, task.model, {"config": schema.dump(config)})
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
         "updates": progress.update,
         "samples": progress.samples,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in task.model.parameters()),
     }
     folder.write_json("provenance.json", folder.provenance(device.name, device.torch, **facts))
-    rows = [{"metric": "finetune_top1", "value": top1, "unit": "%", "dataset": config.data.name}]
-    content = {"rows": rows, "classes": train_set.classes, "confusion": confusion.tolist(), "init": ft.init}
-    folder.write_json("metrics.json", content)
+    rows = [row | {"dataset": task_data(config).name} for row in scores.rows]
+    log.info("%s", ", ".join(f"{row['metric']} {row['value']:.2f} {row['unit']}" for row in rows))
+    folder.write_json("metrics.json", {"rows": rows, "init": ft.init, "weights_of_update": chosen, **scores.details})
+    best.forget()
     folder.state.unlink(missing_ok=True)
 
 
@@ -92,53 +76,85 @@ def _for_finetuning(config: RunConfig) -> RunConfig:
 
 
 @torch.no_grad()
-def evaluate_top1(model: Classifier, dataset: Any, config: RunConfig, device: Device) -> tuple[float, np.ndarray]:
-    """Top-1 accuracy in % on a whole split, and the confusion matrix (true, predicted)."""
-    model.eval()
-    v, size = config.vision, config.probe.batch_size
-    classes = len(dataset.classes)
-    confusion = torch.zeros(classes * classes, dtype=torch.long)
-    for batch in evaluation_batches(dataset, v.image_size, v.mean, v.std, size):
-        with device.autocast():
-            predicted = model(batch["images"].to(device.torch)).argmax(1).cpu()
-        confusion += torch.bincount(batch["labels"] * classes + predicted, minlength=classes * classes)
-    model.train()
-    table = confusion.view(classes, classes)
-    return 100 * float(table.diagonal().sum()) / float(table.sum()), table.numpy()
+def _evaluate(task: Task, split: str) -> Scores:
+    task.model.eval()
+    scores = task.evaluate(split)
+    task.model.train()
+    return scores
 
 
-def _plan(
-    config: RunConfig, model: Classifier, train_set: Any, test_set: Any, chosen: np.ndarray, device: Device
-) -> Plan:
+class Best:
+    """The weights that did best on the watched split, kept on disk while the run goes on.
+
+    They are those of the same updates however often the run was killed: evaluations are deterministic, and one that
+    is repeated only equals the kept one.
+    """
+
+    def __init__(self, folder: RunFolder, task: Task, identity: str) -> None:
+        self.task, self.identity = task, identity
+        self.weights, self.record = folder.checkpoint / "best.safetensors", folder.checkpoint / "best.json"
+
+    def consider(self, update: int, scores: Scores) -> None:
+        """Keep the present weights if they are better than all before."""
+        if self.task.select is None:
+            return
+        value, kept = scores.value(self.task.select), self._kept()
+        if kept is None or (value > kept["value"] if self.task.select_highest else value < kept["value"]):
+            # The record goes first and comes last: it never stands beside weights of another update.
+            self.record.unlink(missing_ok=True)
+            save_model(self.weights, self.task.model, {"update": str(update)})
+            write_atomic(self.record, json.dumps({"update": update, "value": value, "identity": self.identity}) + "\n")
+
+    def restore(self, last: int) -> int:
+        """Go back to the best weights; the update they are from, `last` if none are kept."""
+        kept = self._kept()
+        if kept is None:
+            return last
+        self.task.model.load_state_dict(load_model(self.weights))
+        return int(kept["update"])
+
+    def forget(self) -> None:
+        """Remove the kept weights: the final ones are saved."""
+        self.record.unlink(missing_ok=True)
+        self.weights.unlink(missing_ok=True)
+
+    def _kept(self) -> dict[str, Any] | None:
+        if not self.record.is_file():
+            return None
+        record: dict[str, Any] = json.loads(self.record.read_text())
+        return record if record["identity"] == self.identity else None
+
+
+def _plan(config: RunConfig, task: Task, best: Best, device: Device) -> Plan:
     ft, t = config.finetune, config.train
-    if ft.batch_size % 2 and (ft.mixup or ft.cutmix):
-        raise UserError(f"finetune.batch_size = {ft.batch_size} is not allowed: mixup needs an even number")
-    micro = math.gcd(ft.batch_size, t.micro_batch) if t.micro_batch else ft.batch_size
-    stream = BatchStream(FinetuneImages(train_set, config.vision, ft, chosen), micro, config.seed)
-    classes = len(train_set.classes)
-    mixing = ft.mixup > 0 or ft.cutmix > 0
     every = ft.eval_every or max(1, ft.updates // 10)
 
-    def batches(first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for number, item in enumerate(loader(stream, first, last, t.workers), start=first):
-            images, labels = item["images"], item["labels"]
-            if mixing:
-                images, labels = _mix(images, labels, config, classes, number)
-            yield images.to(device.torch, non_blocking=True), labels.to(device.torch, non_blocking=True)
+    def batches(first: int, last: int) -> Iterator[tuple[int, Any]]:
+        for number, batch in enumerate(task.batches(first, last), start=first):
+            yield number // task.accumulation, batch
 
-    def loss(batch: tuple[Tensor, Tensor], monitor: bool) -> StepLoss:
-        images, target = batch
-        return StepLoss(cross_entropy(model(images), target, ft.label_smoothing).sum(), len(images), len(images))
+    def loss(item: tuple[int, Any], monitor: bool) -> StepLoss:
+        update, batch = item
+        return task.loss(batch, update)
 
     def at_log(update: int, record: dict[str, Any]) -> dict[str, Any]:
-        if update % every < t.log_every and update < ft.updates:
-            return {"test_top1": evaluate_top1(model, test_set, config, device)[0]}
-        return {}
+        is_last = update == ft.updates
+        if update % every >= t.log_every and not is_last:
+            return {}
+        if is_last and task.select is None:
+            return {}
+        scores = _evaluate(task, task.watched)
+        best.consider(update, scores)
+        return {f"{task.watched}_{row['metric'].removeprefix('finetune_')}": row["value"] for row in scores.rows}
 
-    schedule = LearningRate("cosine", ft.lr, ft.updates, min(ft.warmup_updates, ft.updates), ft.min_lr)
+    warmup = min(ft.warmup_updates, ft.updates)
+    stages = stage_lengths(ft.phases, ft.updates)
+    schedule = LearningRate(
+        ft.schedule, ft.lr, ft.updates, warmup, ft.min_lr, stages=stages, final_scale=ft.final_lr_scale
+    )
     return Plan(
         ft.updates,
-        ft.batch_size // micro,
+        task.accumulation,
         config.seed,
         ft.clip_norm,
         t.log_every,
@@ -149,23 +165,3 @@ def _plan(
         loss,
         at_log=at_log,
     )
-
-
-def _mix(images: Tensor, labels: Tensor, config: RunConfig, classes: int, number: int) -> tuple[Tensor, Tensor]:
-    """Mixup or CutMix of one batch by timm, its draws determined by (seed, batch number)."""
-    ft = config.finetune
-    mixup = Mixup(
-        mixup_alpha=ft.mixup,
-        cutmix_alpha=ft.cutmix,
-        prob=ft.mix_prob,
-        switch_prob=0.5,
-        mode="batch",
-        label_smoothing=ft.label_smoothing,
-        num_classes=classes,
-    )
-    state = np.random.get_state()  # timm draws from NumPy's global generator
-    np.random.seed([config.seed, number])
-    try:
-        return mixup(images, labels)
-    finally:
-        np.random.set_state(state)

@@ -79,6 +79,9 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
         cost = {column: number(run.provenance.get(column)) for column in COST[:3]}
     rows = []
     for stage, metrics in run.metrics.items():
+        # A fine-tuning of a main run may be a point of an experiment of its own: finetune/<experiment>--<value>.
+        named, is_point, value = stage.rpartition("/")[2].partition("--")
+        experiment, variant = (named, value) if is_point else (run.experiment, run.variant)
         entries = metrics.get("rows")
         if not isinstance(entries, list):
             issues.append(Issue("unreadable", f"{short_path(run.path / stage)}/metrics.json: no list `rows`"))
@@ -94,8 +97,8 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
                     "dataset": str(entry.get("dataset") or run.dataset or metrics.get("dataset") or ""),
                     "method": run.method,
                     "model": str(run.model or metrics.get("model") or models.get((run.scale, run.modality), "")),
-                    "experiment": run.experiment,
-                    "variant": run.variant,
+                    "experiment": experiment,
+                    "variant": variant,
                     "seed": run.seed,
                     "metric": _metric(stage, str(entry["metric"])),
                     "value": _value(run, stage, entry, issues),
@@ -110,7 +113,7 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
 
 def _metric(stage: str, metric: str) -> str:
     """The metric's name; a fine-tuning's loss is not the pre-training's."""
-    return f"{stage}_{metric}" if stage and metric == "loss" else metric
+    return f"{stage.partition('/')[0]}_{metric}" if stage and metric == "loss" else metric
 
 
 def _value(run: Run, stage: str, entry: dict[str, Any], issues: list[Issue]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from data2vec.reporting import stats
-from data2vec.reporting.names import CONTROLS_OF, is_control, lower_is_better, metric_rank
+from data2vec.reporting.names import RAW_INPUT, controls_of, is_control, lower_is_better, metric_rank
 
 ABOVE, BELOW, WITHIN = "above every control", "below a control", "within the spread"
 
@@ -48,9 +48,9 @@ def control_verdict(record: dict[str, Any], ladder: pd.DataFrame) -> tuple[str, 
         return BELOW, difference
     if (gains.abs() <= margins).any():
         return WITHIN, difference
-    # The pixels are the same for every seed; random weights and training from scratch are not.
-    single = controls[(controls["n"] < 2) & (controls["method"] != "raw pixels")]
-    lacking = set(CONTROLS_OF.get(record["metric"], ())) - set(controls["method"])
+    # The input itself is the same for every seed; random weights and training from scratch are not.
+    single = controls[(controls["n"] < 2) & ~controls["method"].isin(RAW_INPUT.values())]
+    lacking = set(controls_of(record["modality"], record["metric"])) - set(controls["method"])
     if lacking:
         return f"above, but without {' and '.join(sorted(lacking))}", difference
     if len(single):
@@ -65,6 +65,6 @@ def absent_controls(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:
         if all(is_control(method) for method in part["method"]):
             continue
         there = set(part.loc[part["n"] > 0, "method"])
-        expected = CONTROLS_OF.get(metric, ())
+        expected = controls_of(modality, metric)
         absent += [(scale, modality, metric, control) for control in expected if control not in there]
     return absent

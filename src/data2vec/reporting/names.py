@@ -4,7 +4,13 @@ import math
 
 METHODS = {"data2vec2": "data2vec 2.0", "data2vec": "data2vec 1.0"}
 # Folder of a control run -> what results.csv calls it.
-CONTROLS = {"random": "random weights", "pixels": "raw pixels", "scratch": "from scratch"}
+CONTROLS = {
+    "random": "random weights",
+    "pixels": "raw pixels",
+    "filterbank": "mel filterbank",
+    "tfidf": "TF-IDF",
+    "scratch": "from scratch",
+}
 METRICS = {
     "linear_top1": "linear probe",
     "knn_top1": "nearest neighbours",
@@ -15,12 +21,8 @@ METRICS = {
 }
 # Probes first: they are the cheapest to repeat and the ones with two controls.
 METRIC_ORDER = ("linear_top1", "knn_top1", "finetune_top1")
-# Which controls belong to a score, so that an absent one can be named.
-CONTROLS_OF = {
-    "linear_top1": ("random weights", "raw pixels"),
-    "knn_top1": ("random weights", "raw pixels"),
-    "finetune_top1": ("from scratch",),
-}
+# What stands for the raw input of a modality among the controls of a probe.
+RAW_INPUT = {"vision": "raw pixels", "speech": "mel filterbank", "text": "TF-IDF"}
 LOWER_IS_BETTER = ("wer", "per", "cer", "loss")
 
 
@@ -52,6 +54,15 @@ def is_score(metric: str) -> bool:
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of `metric` is the better one (error rates, losses)."""
     return any(metric == name or metric.endswith(f"_{name}") for name in LOWER_IS_BETTER)
+
+
+def controls_of(modality: str, metric: str) -> tuple[str, ...]:
+    """Which controls belong to a score, so that an absent one can be named."""
+    if metric in ("linear_top1", "knn_top1"):
+        return "random weights", RAW_INPUT.get(modality, "raw pixels")
+    if not is_score(metric):
+        return ()
+    return ("from scratch", "TF-IDF") if modality == "text" else ("from scratch",)
 
 
 def metric_rank(metric: str) -> tuple[int, str]:

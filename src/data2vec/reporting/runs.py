@@ -11,7 +11,8 @@ from typing import Any
 from data2vec.reporting.files import Issue, number, read_mapping, short_path
 from data2vec.reporting.names import CONTROLS
 
-STAGES = ("", "probe", "finetune")  # sub-folders that hold a metrics.json; "" is the run itself
+# Sub-folders that hold a metrics.json: none for the run itself, one for each task of its fine-tunings.
+STAGES = ("", "probe", "finetune/*")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Run:
     seed: int
     config: dict[str, Any] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)  # of the pre-training; of the fine-tuning for `scratch`
-    metrics: dict[str, dict[str, Any]] = field(repr=False)  # stage -> its metrics.json
+    metrics: dict[str, dict[str, Any]] = field(repr=False)  # stage (`finetune/<task>`) -> its metrics.json
 
     @property
     def is_control(self) -> bool:
@@ -85,12 +86,16 @@ def find_runs(results: Path, scale: str | None, issues: list[Issue]) -> list[Run
 def _read_run(path: Path, seed: int, issues: list[Issue]) -> Run:
     *_, scale, modality, name, _ = path.parts
     is_control = name in CONTROLS
-    homes = [path, path / "finetune", path / "probe"] if is_control else [path]
+    stages = [found for stage in STAGES for found in (sorted(path.glob(stage)) if stage else [path]) if found.is_dir()]
+    homes = stages if is_control else [path]
     config = _first(homes, "config.yaml", issues)
     provenance = _first(homes, "provenance.json", issues)
     if not is_control and not provenance:
         issues.append(Issue("missing", f"{short_path(path)}: no provenance.json, so its cost is not known"))
-    metrics = {stage: read_mapping(path / stage / "metrics.json", issues) for stage in STAGES}
+    metrics = {
+        "" if stage == path else stage.relative_to(path).as_posix(): read_mapping(stage / "metrics.json", issues)
+        for stage in stages
+    }
     if not is_control and metrics[""] is None:
         issues.append(Issue("missing", f"{short_path(path)}: no metrics.json; pre-training has not finished"))
     found = {stage: content for stage, content in metrics.items() if content is not None}

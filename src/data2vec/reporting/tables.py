@@ -9,7 +9,7 @@ from data2vec.reporting import stats
 from data2vec.reporting.files import Issue
 from data2vec.reporting.formats import Table
 from data2vec.reporting.ladders import ABOVE, BELOW, WITHIN, control_verdict, ladders, strongest_control
-from data2vec.reporting.names import METHODS, fmt, is_control, method_label, method_rank, metric_label
+from data2vec.reporting.names import METHODS, RAW_INPUT, fmt, is_control, method_label, method_rank, metric_label
 from data2vec.reporting.names import with_unit as unit_label
 from data2vec.reporting.published import RULES, match, status
 
@@ -25,7 +25,7 @@ def headline(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
     strong = set()
     scores = stats.main_scores(frame)
     # The papers do not report these two: they stand in the table of controls.
-    scores = scores[~scores["method"].isin(["random weights", "raw pixels"])]
+    scores = scores[~scores["method"].isin(["random weights", *RAW_INPUT.values()])]
     for record in [*scores.to_dict("records"), *_not_run(frame, scores)]:
         if record["n"] and record["metric"] == "linear_top1":
             strong.add(len(rows))

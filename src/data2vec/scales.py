@@ -1,0 +1,180 @@
+"""The files of `config/scale/`, `config/experiments/` and `config/run/task/`, read and checked.
+
+Light on purpose: standard library and PyYAML (see `settings.py`).
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data2vec.errors import UserError
+from data2vec.settings import known, read_yaml
+
+SCRATCH = "scratch"
+# Beside the methods: what is probed without pre-training, and what is fine-tuned without it.
+PROBE_CONTROLS = {
+    "vision": ("random", "pixels"),
+    "speech": ("random", "filterbank"),
+    "text": ("random", "tfidf"),
+}
+FINETUNE_CONTROLS = {"vision": (SCRATCH,), "speech": (SCRATCH,), "text": (SCRATCH, "tfidf")}
+STAGES = ("prepare", "pretrain", "probe", "finetune", "report")
+# Which stage measures a metric, so that an experiment only runs what it needs; all others come from fine-tuning.
+STAGE_OF = {
+    "linear_top1": "probe",
+    "knn_top1": "probe",
+    "loss": "pretrain",
+    "target_var": "pretrain",
+    "pred_var": "pretrain",
+}
+TASK_METRICS = (
+    *("finetune_top1", "wer", "cer", "wer_lm", "map"),
+    *("accuracy", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
+)
+NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
+EXPERIMENT_KEYS = (*NEEDED_KEYS, "task", "methods", "seeds", "published", "claims", "note")
+MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune", "tasks")
+RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
+
+Overrides = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one job of a stage asks for: CPU threads, GPUs, memory (MB) and time (minutes)."""
+
+    threads: int
+    gpus: int
+    mem_mb: int
+    runtime: int
+
+
+@dataclass(frozen=True)
+class ModalityPlan:
+    """How a scale runs one modality: Hydra groups, and overrides by stage, method and task."""
+
+    data: str
+    model: str
+    reference: str
+    methods: dict[str, Overrides]
+    pretrain: Overrides
+    probe: Overrides
+    finetune: Overrides
+    tasks: dict[str, Overrides]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One file of `config/scale/`."""
+
+    name: str
+    experiments: list[str]
+    modalities: dict[str, ModalityPlan]
+    resources: dict[str, Resources]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of `config/experiments/`: a base run, an axis and the values along it.
+
+    With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on `task`; with any
+    other axis they are pre-trainings of their own.
+    """
+
+    name: str
+    modality: str
+    method: str
+    overrides: Overrides
+    axis: list[str]
+    values: dict[str, list[Any]] = field(hash=False)
+    metric: str
+    seeds: int | None
+    task: str | None
+    methods: list[str] = field(hash=False)
+
+    def points(self, scale: str) -> dict[str, Any]:
+        """The values at a scale by their label, which is part of the run's folder name."""
+        return {label(value): value for value in self.values.get(scale, self.values.get("default", []))}
+
+    @property
+    def stage(self) -> str:
+        """The stage that measures the metric."""
+        return STAGE_OF.get(self.metric, "finetune")
+
+    @property
+    def varies_finetuning(self) -> bool:
+        """Whether the points share the pre-training of the main runs."""
+        return all(key.startswith("finetune.") for key in self.axis)
+
+
+def label(value: object) -> str:
+    """A value as text for folder names and tables: `12`, `0.9998`, `ffn`."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(value)).strip("-")
+
+
+def read_scale(path: Path, name: str) -> Scale:
+    """One file of `config/scale/`. Raises UserError in one line."""
+    content = read_yaml(path)
+    for key in content:
+        known(key, ["description", "experiments", "modalities", "resources"], f"key in {path.name}")
+    resources = {}
+    for stage in STAGES:
+        asked = content.get("resources", {}).get(stage, {})
+        if set(asked) != set(RESOURCE_KEYS):
+            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
+        resources[stage] = Resources(**asked)
+    modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
+    return Scale(name, content.get("experiments", []), modalities, resources)
+
+
+def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPlan:
+    known(name, list(PROBE_CONTROLS), f"modality in {path.name}")
+    for key in content:
+        known(key, list(MODALITY_KEYS), f"key in {path.name}, {name}")
+    for key in ("data", "model", "reference", "methods"):
+        if key not in content:
+            raise UserError(f"{path}: modalities.{name}.{key} is missing")
+    known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
+    stages = {stage: dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune")}
+    methods, tasks = (
+        {key: dict(overrides or {}) for key, overrides in (content.get(part) or {}).items()}
+        for part in ("methods", "tasks")
+    )
+    return ModalityPlan(content["data"], content["model"], content["reference"], methods, **stages, tasks=tasks)
+
+
+def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
+    """One file of `config/experiments/`. Raises UserError in one line."""
+    content = read_yaml(path)
+    for key in content:
+        known(key, list(EXPERIMENT_KEYS), f"key in {path.name}")
+    for key in NEEDED_KEYS:
+        if key not in content:
+            raise UserError(f"{path}: the key '{key}' is missing")
+    if content["name"] != path.stem:
+        raise UserError(f"{path}: name = '{content['name']}' must be the file's name, '{path.stem}'")
+    known(content["metric"], [*STAGE_OF, *TASK_METRICS], f"metric in {path.name}")
+    base = dict(content["base"])
+    modality, method = base.pop("modality", "vision"), base.pop("method", "data2vec2")
+    values = content["values"]
+    by_scale = values if isinstance(values, dict) else {"default": values}
+    for scale, points in by_scale.items():
+        known(scale, [*scale_names, "default"], f"scale in {path.name}")
+        if not isinstance(points, list) or not points:
+            raise UserError(f"{path}: values must be a list, or one list for each scale")
+        if len({label(point) for point in points}) < len(points):
+            raise UserError(f"{path}: values must differ from each other: {points}")
+    axis = content["axis"]
+    return Experiment(
+        name=path.stem,
+        modality=modality,
+        method=method,
+        overrides=base,
+        axis=[axis] if isinstance(axis, str) else list(axis),
+        values=by_scale,
+        metric=content["metric"],
+        seeds=content.get("seeds"),
+        task=content.get("task"),
+        methods=content.get("methods") or [method],
+    )
