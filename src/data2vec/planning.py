@@ -123,7 +123,8 @@ class Plan:
     def chosen_experiments(self, settings: Settings) -> list[Experiment]:
         """Experiments that the settings ask for, of the chosen modalities."""
         asked = settings.experiments
-        here = [e for e in self.experiments.values() if e.modality in self.chosen_modalities(settings)]
+        modalities = self.chosen_modalities(settings)
+        here = [e for e in self.experiments.values() if set(e.modalities) & set(modalities)]
         if asked == "all":
             return [e for e in here if e.points(settings.scale)]
         if asked == "default":
@@ -154,8 +155,9 @@ class Plan:
         """Experiment, label and overrides of `<experiment>--<value>`."""
         experiment_name, _, value_label = name.partition("--")
         experiment = self.experiments[known(experiment_name, list(self.experiments), "experiment")]
-        if experiment.modality != modality:
-            raise UserError(f"experiment '{experiment.name}' is about {experiment.modality}, not {modality}")
+        if modality not in experiment.modalities:
+            about = " and ".join(experiment.modalities)
+            raise UserError(f"experiment '{experiment.name}' is about {about}, not {modality}")
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
         return experiment, value_label, dict.fromkeys(experiment.axis, value)
@@ -249,21 +251,25 @@ class Plan:
 
     def targets_by_experiment(self, settings: Settings) -> dict[str, list[str]]:
         """The metrics.json files of every experiment that can be run at the scale of the settings."""
-        offered = self.scale(settings.scale).modalities
-        runnable = [e for e in self.experiments.values() if e.modality in offered and e.points(settings.scale)]
+        offered = set(self.scale(settings.scale).modalities)
+        runnable = [e for e in self.experiments.values() if offered & set(e.modalities) and e.points(settings.scale)]
         return {e.name: self.experiment_targets(e, settings) for e in runnable}
 
     def experiment_targets(self, experiment: Experiment, settings: Settings) -> list[str]:
-        """The metrics.json files of one experiment at the scale of the settings."""
-        tasks = self.modality(settings.scale, experiment.modality).tasks
+        """The metrics.json files of one experiment in the chosen modalities, at the scale of the settings."""
         points = [f"{experiment.name}--{text}" for text in experiment.points(settings.scale)]
-        if experiment.varies_finetuning:
-            stages = [(method, f"finetune/{point}/") for method in experiment.methods for point in points]
-        else:
-            named = [experiment.task] if experiment.task else list(tasks)
-            last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in named]}
-            stages = [(point, stage) for point in points for stage in ("", *last[experiment.stage])]
-        return _files(settings.scale, experiment.modality, stages, experiment.seeds or settings.seeds)
+        files = []
+        for modality in self.chosen_modalities(settings):
+            if modality not in experiment.modalities:
+                continue
+            if experiment.varies_finetuning:
+                stages = [(method, f"finetune/{point}/") for method in experiment.methods for point in points]
+            else:
+                tasks = [experiment.task] if experiment.task else list(self.modality(settings.scale, modality).tasks)
+                last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in tasks]}
+                stages = [(point, stage) for point in points for stage in ("", *last[experiment.stage])]
+            files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
+        return files
 
 
 def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:

@@ -76,14 +76,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of `config/experiments/`: a base run, an axis and the values along it.
+    """One file of `config/experiments/`: a base run (in one or more modalities), an axis and the values along it.
 
     With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on `task`; with any
     other axis they are pre-trainings of their own.
     """
 
     name: str
-    modality: str
+    modalities: list[str] = field(hash=False)
     method: str
     overrides: Overrides
     axis: list[str]
@@ -157,6 +157,9 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
     known(content["metric"], [*STAGE_OF, *TASK_METRICS], f"metric in {path.name}")
     base = dict(content["base"])
     modality, method = base.pop("modality", "vision"), base.pop("method", "data2vec2")
+    modalities = list(PROBE_CONTROLS) if modality == "all" else [modality] if isinstance(modality, str) else modality
+    for name in modalities:
+        known(name, [*PROBE_CONTROLS, "all"], f"modality in {path.name}")
     values = content["values"]
     by_scale = values if isinstance(values, dict) else {"default": values}
     for scale, points in by_scale.items():
@@ -168,7 +171,7 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
     axis = content["axis"]
     return Experiment(
         name=path.stem,
-        modality=modality,
+        modalities=modalities,
         method=method,
         overrides=base,
         axis=[axis] if isinstance(axis, str) else list(axis),
