@@ -35,6 +35,12 @@ class DataConfig(Section):
     name: str = Field("imagenet", description="data set, one of `python -m data2vec prepare --help`")
     path: str | None = Field(None, description="folder with your own or licensed data")
     vocab_size: Positive = Field(50_265, description="text: tokens of the vocabulary, special ones included")
+    tokenizer: Literal["bpe", "unigram", "gpt2"] = Field(
+        "bpe", description="text: SentencePiece learned from the data (bpe, unigram), or the files in bpe_dir (gpt2)"
+    )
+    bpe_dir: str | None = Field(
+        None, description="text: folder with encoder.json, vocab.bpe, dict.txt for gpt2, null = data.path"
+    )
 
 
 class VisionConfig(Section):
