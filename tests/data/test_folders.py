@@ -40,7 +40,7 @@ def test_one_folder_of_classes_is_split_the_same_way_every_time(run_prepare: Pre
 def test_images_are_not_copied_and_come_out_rgb_in_their_own_size(run_prepare: Prepare, class_folders: Path) -> None:
     before = tree(class_folders)
     folder = run_prepare("imagefolder", path=class_folders)
-    assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "test.csv", "train.csv"]
+    assert sorted(p.name for p in folder.iterdir()) == [".manifest.json", "manifest.json", "test.csv", "train.csv"]
     assert tree(class_folders) == before
     train = load_images(folder, "train")
     assert train.image_size is None
@@ -173,6 +173,17 @@ def test_preparation_never_replaces_what_it_did_not_write(run_prepare: Prepare, 
 def test_folder_made_ahead_by_the_workflow_is_filled(run_prepare: Prepare, tmp_path: Path) -> None:
     (tmp_path / "data" / "imagefolder").mkdir(parents=True)
     assert len(load_images(run_prepare("imagefolder", path=split_folder(tmp_path / "own")), "train")) == 4
+
+
+def test_a_workflow_that_removed_its_output_can_prepare_again(run_prepare: Prepare, tmp_path: Path) -> None:
+    own = split_folder(tmp_path / "own")
+    folder = run_prepare("imagefolder", path=own)
+    (folder / "manifest.json").unlink()  # as Snakemake does before it repeats a job
+    assert len(load_images(run_prepare("imagefolder", path=own), "train")) == 4
+    (folder / "manifest.json").unlink()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds 'notes.txt', which preparation did not put there"):
+        run_prepare("imagefolder", path=own)
 
 
 def test_unprepared_folder_says_which_command_prepares_it(tmp_path: Path) -> None:

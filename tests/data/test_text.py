@@ -11,6 +11,7 @@ import pytest
 
 from data2vec.config import DataConfig
 from data2vec.data import text_preparation
+from data2vec.data.batches import loader
 from data2vec.data.corpora import sentences
 from data2vec.data.prepare import prepare
 from data2vec.data.text import TextBatches, TextBlocks, TextSet, block_slices
@@ -21,6 +22,10 @@ from data2vec.errors import UserError
 from .made_data import tree, write_files
 
 WORDS = "the cat sat on a mat while some old dog ran after it over hills and far away into dark woods".split()
+
+
+def drawn_views(tokens: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"tokens": tokens, "lengths": lengths, "draw": rng.random(3)}
 
 
 def story(seed: int, count: int = 40) -> str:
@@ -168,18 +173,31 @@ def test_blocks_follow_the_rules_of_each_mode() -> None:
 def test_batches_depend_on_seed_and_number_alone(stories: Path, prepare_stories: Callable[..., Path]) -> None:
     blocks = TextBlocks(TextSet(prepare_stories(stories), "train", 60), "complete_doc", 24)
     assert all(block[0] == BOS and len(block) <= 24 for block in map(blocks.block, range(len(blocks))))
-
-    def views(tokens: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return {"tokens": tokens, "lengths": lengths, "draw": rng.random(3)}
-
-    stream = TextBatches(blocks, 4, 7, views)
+    stream = TextBatches(blocks, 4, 7, drawn_views)
     late = stream[11]
-    for name, value in TextBatches(blocks, 4, 7, views)[11].items():
+    for name, value in TextBatches(blocks, 4, 7, drawn_views)[11].items():
         assert (value == late[name]).all()
     assert not (stream[12]["draw"] == late["draw"]).any()
     assert late["tokens"].shape == (4, int(late["lengths"].max()))
     with pytest.raises(UserError, match=r"gives no block of text\.tokens_per_sample = 5000"):
         TextBlocks(blocks.dataset, "none", 5000)
+
+
+def test_every_epoch_visits_each_block_once_and_can_be_entered_anywhere(
+    stories: Path, prepare_stories: Callable[..., Path]
+) -> None:
+    blocks = TextBlocks(TextSet(prepare_stories(stories), "train", 60), "none", 24)
+    stream = TextBatches(blocks, 3, 7, drawn_views)
+    count = len(blocks)
+    rows = [tuple(row.tolist()) for step in range(count) for row in stream[step]["tokens"]]  # three epochs
+    every = sorted(tuple(blocks.block(i).tolist()) for i in range(count))
+    epochs = [rows[first : first + count] for first in (0, count, 2 * count)]
+    assert all(sorted(epoch) == every for epoch in epochs) and epochs[0] != epochs[1] != epochs[2]
+    border = count // 3
+    whole = list(loader(stream, 0, border + 3, 0))
+    entered = list(loader(stream, border - 2, border + 3, 1))  # across the border of epochs, in another process
+    for late, again in zip(whole[border - 2 :], entered, strict=True):
+        assert all((late[name] == again[name]).all() for name in late)
 
 
 @pytest.mark.slow

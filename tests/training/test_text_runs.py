@@ -93,6 +93,7 @@ def test_stopping_at_every_update_changes_nothing(
         assert (picture["pieces"][:, 0] == "<s>").all() and "</s>" in picture["pieces"]
 
 
+@pytest.mark.slow
 def test_spans_train_on_text_without_a_download(tmp_path: Path) -> None:
     """The recipe of the released configuration, on Python's own documentation, with nothing but sizes changed."""
     assert main(["prepare", "data=pydoc", f"data_dir={tmp_path}", "offline=true"]) == 0

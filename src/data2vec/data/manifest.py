@@ -12,6 +12,8 @@ from data2vec.data.integrity import file_digest
 from data2vec.errors import UserError
 
 MANIFEST = "manifest.json"
+COPY = ".manifest.json"
+"""Its second copy: a workflow removes the first before it prepares again, and what lies there is still ours."""
 UNPACKED = "images"
 """Subfolder for image files unpacked from an archive."""
 AUDIO = "audio"
@@ -83,7 +85,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     entries = [FileEntry(file=p.name, bytes=p.stat().st_size, sha256=file_digest(p)) for p in files]
     complete = manifest.model_copy(update={"files": entries})
     text = json.dumps(complete.model_dump(), indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    for name in (COPY, MANIFEST):
+        (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -131,11 +134,12 @@ def require_replaceable(folder: Path) -> None:
         raise UserError(f"{folder} is in the way of the prepared data: it is not a folder")
     present = {p.name for p in folder.iterdir()}
     ours: set[str] = set()
-    try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-        ours = {MANIFEST, UNPACKED, AUDIO, *(entry.file for entry in manifest.files)}
-    except (OSError, ValidationError):
-        pass
+    for name in (MANIFEST, COPY):
+        try:
+            manifest = Manifest.model_validate_json((folder / name).read_bytes())
+        except (OSError, ValidationError):
+            continue
+        ours |= {MANIFEST, COPY, UNPACKED, AUDIO, *(entry.file for entry in manifest.files)}
     if strange := sorted(present - ours):
         raise UserError(
             f"{folder} holds {strange[0]!r}, which preparation did not put there; it would be replaced. "
