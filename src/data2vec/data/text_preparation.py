@@ -72,6 +72,8 @@ def prepare_text(
         originals.check()
         documents = partial(read_documents, source.name, originals.files, source.unpacked_limit)
         known = originals.fingerprint()
+        if source.kind == "packed":  # unpacking takes longer than the rest, and all of it fits into memory
+            documents = partial(iter, list(documents()))
     require_replaceable(target)
     if old := complete_manifest(target, None):
         log.warning("%s held %s ids (%s); it is replaced", target, old.vocab_size, old.tokenizer)
