@@ -35,6 +35,8 @@ class DataConfig(Section):
     name: str = Field("imagenet", description="data set, one of `python -m data2vec prepare --help`")
     path: str | None = Field(None, description="folder with your own or licensed data")
     vocab_size: Positive = Field(50_265, description="text: tokens of the vocabulary, special ones included")
+    train_split: str = Field("train", description="speech: the split that is trained on, or several joined by +")
+    also: list[str] = Field([], description="speech: further prepared sets whose train split joins pre-training")
 
 
 class VisionConfig(Section):
@@ -344,6 +346,18 @@ class RunConfig(Section):
                 "vision.image_size",
                 self.vision.image_size,
                 f"a multiple of vision.patch_size = {self.vision.patch_size}",
+            ),
+            (
+                not self.data.also or self.modality == "speech",
+                "data.also",
+                self.data.also,
+                f"empty for modality={self.modality}: only recordings are joined",
+            ),
+            (
+                len({self.data.name, *self.data.also}) == 1 + len(self.data.also),
+                "data.also",
+                self.data.also,
+                f"names of further data sets, each once and not data.name = {self.data.name}",
             ),
             (
                 self.target.layers is not None or self.target.top_k <= self.model.depth,

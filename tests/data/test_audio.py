@@ -49,7 +49,7 @@ def write_an4(root: Path, names: tuple[str, ...] = ("fash/an1-fash-b", "mjjs2/an
 
 def test_an4_keeps_its_development_speakers_apart(tmp_path: Path) -> None:
     manifest = prepared("an4", write_an4(tmp_path / "an4"), tmp_path / "data")
-    assert {split: entry["items"] for split, entry in manifest["splits"].items()} == {"train": 1, "dev": 1}
+    assert {split: entry["items"] for split, entry in manifest["splits"].items()} == {"train": 1, "valid": 1}
     assert table(tmp_path / "data", "an4") == [
         {
             "path": "wav/an4_clstk/fash/an1-fash-b.flac",
@@ -57,9 +57,10 @@ def test_an4_keeps_its_development_speakers_apart(tmp_path: Path) -> None:
             "rate": "16000",
             "speaker": "fash",
             "transcript": "ENTER 0",
+            "label": "",
         }
     ]
-    assert table(tmp_path / "data", "an4", "dev")[0]["speaker"] == "mjjs2"
+    assert table(tmp_path / "data", "an4", "valid")[0]["speaker"] == "mjjs2"
 
 
 def test_an4_with_a_transcript_of_another_utterance_is_refused(tmp_path: Path) -> None:
@@ -78,8 +79,12 @@ def test_librispeech_parts_become_splits(tmp_path: Path, wrapped: bool) -> None:
         tone(chapter / "84-121-0000.flac")
         (chapter / "84-121.trans.txt").write_text("84-121-0000 GO DO YOU HEAR\n")
     manifest = prepared("librispeech", root, tmp_path / "data")
-    assert {split: entry["items"] for split, entry in manifest["splits"].items()} == {"dev-clean": 1, "train": 2}
-    assert table(tmp_path / "data", "librispeech")[0]["transcript"] == "GO DO YOU HEAR"
+    assert {split: entry["items"] for split, entry in manifest["splits"].items()} == {
+        "dev-clean": 1,
+        "train-clean-100": 1,
+        "train-other-500": 1,
+    }
+    assert table(tmp_path / "data", "librispeech", "dev-clean")[0]["transcript"] == "GO DO YOU HEAR"
 
 
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_folder_of_another_layout_is_refused(name: str, tmp_path: Path) -> Non
 
 
 def test_librispeech_without_a_folder_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data.path=FOLDER.*openslr"):
+    with pytest.raises(UserError, match=r"openslr.*data.path=FOLDER"):
         prepare(DataConfig(name="librispeech"), tmp_path)
 
 
@@ -131,7 +136,7 @@ def test_preparing_twice_reads_nothing_again_and_a_new_file_is_noticed(tmp_path:
 def test_each_recording_left_out_is_named_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "mine"
     tone(root / "good.wav")
-    tone(root / "short.wav", 0.05)
+    tone(root / "short.wav", 0.02)
     soundfile.write(root / "silent.wav", np.zeros(16_000), 16_000)
     soundfile.write(root / "long.wav", np.zeros(301 * 1000), 1000)
     (root / "broken.flac").write_bytes(b"not a flac file")
@@ -144,9 +149,9 @@ def test_each_recording_left_out_is_named_with_its_reason(tmp_path: Path, caplog
     assert set(reasons) == {"short.wav", "silent.wav", "long.wav", "broken.flac", "empty.wav", "cut.flac"}
     assert reasons["silent.wav"] == "silent" and reasons["short.wav"].startswith("too short")
     assert reasons["long.wav"] == "too long, 301 s"
-    assert all(reasons[name].startswith("unreadable") for name in ("broken.flac", "empty.wav"))
+    assert reasons["empty.wav"] == "empty, 0 bytes" and reasons["broken.flac"].startswith("unreadable")
     assert reasons["cut.flac"].startswith(("cut short", "unreadable"))
-    assert "left out 6 of 7 recordings" in caplog.text and "Left out:" in manifest["note"]
+    assert "left out 6 of 7 recordings (" in caplog.text and "Left out:" in manifest["note"]
     assert [row["path"] for row in table(tmp_path / "data", "audiofolder")] == ["good.wav"]
 
 

@@ -175,7 +175,9 @@ def _description(folder: Path) -> dict[str, Any]:
 def _split_items(described: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     """Images per split as prepared here, where the official val is called test."""
     splits = described.get("splits") or {}
-    counts = {split: int(entry["images"]) for split, entry in splits.items() if "images" in entry}
+    counts = {
+        split: int(entry["images"]) for split, entry in splits.items() if isinstance(entry, dict) and "images" in entry
+    }
     return tuple(("test" if split == "val" else split, count) for split, count in counts.items())
 
 
