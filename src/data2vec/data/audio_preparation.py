@@ -70,10 +70,9 @@ def prepare_audio(source: Source, path: Path | None, data_dir: Path, mirror: Pat
     target = data_dir / source.name
     if source.kind == "embedded":
         return _prepare_spoken(source, target)
-    in_place = path is not None and path.is_dir()
     if path is None and source.mirror is None and source.download is None:
         raise UserError(f"data set {source.name!r} needs data.path=FOLDER: {source.by_hand}")
-    if in_place and path is not None:
+    if path is not None:
         _require_apart(path.resolve(), target.resolve())
     originals = find_originals(source, path, mirror, data_dir)
     known = originals.fingerprint() if originals else None
@@ -84,8 +83,9 @@ def prepare_audio(source: Source, path: Path | None, data_dir: Path, mirror: Pat
     originals.check()
     require_replaceable(target)
     with atomic_directory(target) as folder:
-        root = path.resolve() if in_place and path is not None else _unpack(source, originals, folder)
-        stored = str(root) if in_place else root.relative_to(folder).as_posix()
+        own = originals.files[0].is_dir()
+        root = originals.files[0].resolve() if own else _unpack(source, originals, folder)
+        stored = str(root) if own else root.relative_to(folder).as_posix()
         _write_set(source, SCANS[source.name](root), root, folder, _origin(originals) | {"root": stored})
     return target / MANIFEST
 

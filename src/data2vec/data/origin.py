@@ -47,6 +47,8 @@ class Source:
     by_hand: str
     download: Download | None = None
     mirror: MirrorCopy | None = None
+    archives: tuple[tuple[str, str], ...] = ()
+    """Official archives and checksums of a set in parts, any of which may lie in `data.path` or the mirror."""
     items: tuple[tuple[str, int], ...] = ()
     """Items per split of the complete official set, checked after a download."""
     note: str = ""

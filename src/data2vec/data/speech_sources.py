@@ -83,7 +83,7 @@ SPEECH = (
         title="LibriSpeech",
         licence="CC BY 4.0",
         citation="V. Panayotov et al., LibriSpeech: an ASR corpus based on public domain audio books, ICASSP 2015",
-        by_hand="fetch the parts from https://www.openslr.org/12 and unpack them to FOLDER",
+        by_hand="fetch the parts, such as dev-clean.tar.gz, from https://www.openslr.org/12 to FOLDER, unpacked or not",
         mirror=MirrorCopy(
             folder="librispeech-5",
             files=(
@@ -92,6 +92,15 @@ SPEECH = (
                     "sha256:656604b79900ece3d69e724274a87176a3bbb8476297d863875179165997415c",
                 ),
             ),
+        ),
+        archives=(
+            ("dev-clean.tar.gz", "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+            ("dev-other.tar.gz", "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+            ("test-clean.tar.gz", "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+            ("test-other.tar.gz", "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+            ("train-clean-100.tar.gz", "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+            ("train-clean-360.tar.gz", "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
+            ("train-other-500.tar.gz", "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
         ),
         note="Every part that is there is a split; train stands for all of train-clean-100, -360 and train-other-500.",
         unpacked_limit=200 * GIB,
