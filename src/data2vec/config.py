@@ -41,6 +41,8 @@ class DataConfig(Section):
     bpe_dir: str | None = Field(
         None, description="text: folder with encoder.json, vocab.bpe, dict.txt for gpt2, null = data.path"
     )
+    train_split: str = Field("train", description="speech: the split that is trained on, or several joined by +")
+    also: list[str] = Field([], description="speech: further prepared sets whose train split joins pre-training")
 
 
 class VisionConfig(Section):
@@ -350,6 +352,18 @@ class RunConfig(Section):
                 "vision.image_size",
                 self.vision.image_size,
                 f"a multiple of vision.patch_size = {self.vision.patch_size}",
+            ),
+            (
+                not self.data.also or self.modality == "speech",
+                "data.also",
+                self.data.also,
+                f"empty for modality={self.modality}: only recordings are joined",
+            ),
+            (
+                len({self.data.name, *self.data.also}) == 1 + len(self.data.also),
+                "data.also",
+                self.data.also,
+                f"names of further data sets, each once and not data.name = {self.data.name}",
             ),
             (
                 self.target.layers is not None or self.target.top_k <= self.model.depth,

@@ -1,11 +1,13 @@
 """Small images, archives and folders, made on the spot."""
 
+import csv
 import io
 import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from PIL import Image
 
 
@@ -44,3 +46,25 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
 def tree(root: Path) -> list[tuple[str, int, int]]:
     """Everything under a folder: path, size, time of change."""
     return sorted((str(p.relative_to(root)), p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*"))
+
+
+def tone(path: Path, seconds: float = 1.0, rate: int = 16_000, channels: int = 1, seed: int = 0) -> Path:
+    """A noisy tone; the ending of the name decides the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(seed).normal(0, 0.05, (len(t), channels))
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 440 * t)[:, None] + noise, rate)
+    return path
+
+
+def tones(root: Path, *names: str) -> Path:
+    """A folder of short tones with these names."""
+    for name in names:
+        tone(root / name, 0.1)
+    return root
+
+
+def table(folder: Path, split: str) -> list[dict[str, str]]:
+    """The rows of a prepared table."""
+    with (folder / f"{split}.csv").open(errors="surrogateescape") as stream:
+        return list(csv.DictReader(stream))

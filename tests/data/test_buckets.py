@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data2vec.data.buckets import CroppedBatches, LengthBuckets
+from data2vec.data.buckets import CroppedBatches, LengthBuckets, PaddedBatches, audio_batches
 from data2vec.errors import UserError
 
 fast = settings(max_examples=60, derandomize=True, deadline=None)
@@ -19,6 +19,9 @@ class Ramps:
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = np.array(lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     def waveform(self, index: int) -> torch.Tensor:
         return torch.arange(int(self.lengths[index]), dtype=torch.float32)
@@ -100,3 +103,50 @@ def test_workers_change_nothing(workers: int, tmp_path: Path) -> None:
     made = list(loader(batches, 3, 6, workers))
     expected = (batches[n]["waveforms"] for n in range(3, 6))
     assert all(torch.equal(a["waveforms"], b) for a, b in zip(made, expected, strict=True))
+
+
+# ---- whole recordings, padded
+
+
+def assert_padded(batch: dict[str, torch.Tensor], lengths: list[int]) -> None:
+    """Every row holds its recording and then zeros, and there is no more padding than the longest row asks for."""
+    assert batch["waveforms"].shape == (len(batch["indices"]), batch["lengths"].max())
+    for row, length, index in zip(batch["waveforms"], batch["lengths"], batch["indices"], strict=True):
+        assert length == lengths[index]
+        assert torch.equal(row[:length], torch.arange(int(length), dtype=torch.float32))
+        assert not row[length:].any()
+
+
+@fast
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))
+def test_a_pass_holds_every_recording_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(audio_batches(Ramps(lengths), None, budget / 16_000))  # type: ignore[arg-type]
+    assert sorted(i for batch in batches for i in batch["indices"].tolist()) == list(range(len(lengths)))
+    order = [n for batch in batches for n in batch["lengths"].tolist()]
+    assert order == sorted(lengths, reverse=True)
+    for batch in batches:
+        assert_padded(batch, lengths)
+        assert batch["waveforms"].numel() <= budget or len(batch["indices"]) == 1
+
+
+def test_a_pass_over_chosen_recordings_and_over_none() -> None:
+    source = Ramps([30, 20, 40, 10])
+    batches = list(audio_batches(source, np.array([3, 0]), 1.0))  # type: ignore[arg-type]
+    assert [batch["indices"].tolist() for batch in batches] == [[0, 3]]
+    assert list(audio_batches(source, np.array([], dtype=np.int64), 1.0)) == []  # type: ignore[arg-type]
+
+
+def test_padded_training_batches_hold_whole_recordings_and_depend_on_seed_and_number_only() -> None:
+    lengths = [100, 90, 80, 70, 60, 20]
+    chosen = np.array([0, 2, 3, 5])
+    a, b = (PaddedBatches(Ramps(lengths), 200, 3, chosen) for _ in range(2))  # type: ignore[arg-type]
+    epoch = [b[i] for i in range(len(b.buckets))]
+    assert sorted(i for batch in epoch for i in batch["indices"].tolist()) == chosen.tolist()
+    for number in (5, 0, 11):
+        assert_padded(a[number], lengths)
+        assert all(torch.equal(a[number][key], b[number][key]) for key in a[number])
+
+
+def test_a_recording_over_the_budget_of_padded_training_batches_is_refused() -> None:
+    with pytest.raises(UserError, match="a batch of 40 samples cannot hold a recording of 50"):
+        PaddedBatches(Ramps([10, 50]), 40, 0)  # type: ignore[arg-type]

@@ -1,15 +1,12 @@
-"""Preparing speech sets into `<data_dir>/<name>/`, and reading them back.
-
-A prepared set is a manifest and a table per split, `<split>.csv` with the columns path, frames, rate, speaker and
-transcript; the audio stays as it came, in the folder of the user or unpacked beside the table.
-"""
+"""Reading prepared speech sets: which recordings a split holds, and their waveforms at 16 kHz."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,160 +15,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data2vec.data.archives import extract
-from data2vec.data.fetch import Originals, download_originals, find_originals
-from data2vec.data.integrity import atomic_directory
-from data2vec.data.manifest import (
-    AUDIO,
-    MANIFEST,
-    Manifest,
-    OriginalEntry,
-    SplitEntry,
-    complete_manifest,
-    read_manifest,
-    require_replaceable,
-    write_manifest,
-)
-from data2vec.data.recordings import (
-    RULE,
-    Recording,
-    measure,
-    read_mono,
-    scan_an4,
-    scan_audio_folder,
-    scan_librispeech,
-)
-from data2vec.data.sources import Source
+from data2vec.data.manifest import Manifest, read_manifest
+from data2vec.data.recordings import SPLIT_NAMES, read_mono
 from data2vec.errors import UserError
 
 log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000
 EPS = 1e-5  # of the normalisation, as released
-COLUMNS = ("path", "frames", "rate", "speaker", "transcript")
-SCANS: dict[str, Callable[[Path], list[Recording]]] = {"an4": scan_an4, "librispeech": scan_librispeech}
 
 
-def prepare_audio(source: Source, path: Path | None, data_dir: Path, mirror: Path | None, offline: bool) -> Path:
-    """Make `<data_dir>/<name>/` complete; the path of its manifest. Does nothing if it already is.
-
-    Raises:
-        UserError: the originals are missing, damaged or laid out differently. Nothing is left behind.
-    """
-    target = data_dir / source.name
-    in_place = path is not None and path.is_dir()
-    if path is None and source.mirror is None and source.download is None:
-        raise UserError(f"data set {source.name!r} needs data.path=FOLDER: {source.by_hand}")
-    if in_place and path is not None:
-        _require_apart(path.resolve(), target.resolve())
-    originals = find_originals(source, path, mirror, data_dir)
-    known = originals.fingerprint() if originals else None
-    if complete_manifest(target, known) is not None:
-        log.info("%s is already prepared in %s", source.name, target)
-        return target / MANIFEST
-    originals = originals or download_originals(source, mirror, data_dir, offline)
-    originals.check()
-    require_replaceable(target)
-    with atomic_directory(target) as folder:
-        root = path.resolve() if in_place and path is not None else _unpack(source, originals, folder)
-        _write_set(source, originals, root, str(root) if in_place else root.relative_to(folder).as_posix(), folder)
-    return target / MANIFEST
-
-
-def _require_apart(root: Path, target: Path) -> None:
-    if root.is_relative_to(target) or target.is_relative_to(root):
-        raise UserError(
-            f"the prepared data would go to {target}, which overlaps data.path={root}: choose another data_dir="
-        )
-
-
-def _unpack(source: Source, originals: Originals, folder: Path) -> Path:
-    """Unpack the archives below `folder`; the innermost folder that holds everything."""
-    root = folder / AUDIO
-    root.mkdir()
-    for archive in originals.files:
-        extract(archive, root, source.unpacked_limit)
-    while len(entries := list(root.iterdir())) == 1 and entries[0].is_dir():
-        root = entries[0]
-    return root
-
-
-def _write_set(source: Source, originals: Originals, root: Path, stored_root: str, folder: Path) -> None:
-    recordings, skipped = measure(root, SCANS.get(source.name, scan_audio_folder)(root))
-    if not recordings:
-        raise UserError(f"{source.name}: none of {len(skipped)} recordings can be used; the first: {skipped[0]}")
-    splits: dict[str, SplitEntry] = {}
-    for split in dict.fromkeys(recording.split for recording in recordings):
-        rows = [recording for recording in recordings if recording.split == split]
-        hours = sum(row.frames / row.rate for row in rows) / 3600
-        speakers = len({row.speaker for row in rows if row.speaker})
-        splits[split] = SplitEntry(items=len(rows), per_class={}, hours=round(hours, 4), speakers=speakers)
-        _write_table(folder / f"{split}.csv", rows)
-        log.info("%s: %s, %d recordings, %.2f hours, %d speakers", source.name, split, len(rows), hours, speakers)
-    for line in skipped[:5]:
-        log.warning("left out: %s", line)
-    if skipped:
-        total = len(skipped) + len(recordings)
-        log.warning("left out %d of %d recordings; all are named in %s", len(skipped), total, MANIFEST)
-    manifest = Manifest(
-        name=source.name,
-        modality=source.modality,
-        classes=[],
-        splits=splits,
-        format="folder",
-        source=originals.origin,
-        licence=source.licence,
-        citation=source.citation,
-        note=" ".join(filter(None, (source.note, originals.note, RULE))),
-        root=stored_root,
-        skipped=skipped,
-        originals=[
-            OriginalEntry(file=file.name, checksum=checksum)
-            for file, checksum in zip(originals.files, originals.checksums, strict=True)
-        ],
-        fingerprint=originals.fingerprint(),
-    )
-    write_manifest(folder, manifest)
-
-
-def _write_table(path: Path, rows: list[Recording]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
-
-
+@dataclass(frozen=True)
 class Recordings:
-    """One split of a prepared speech set, decoded when asked for."""
+    """Recordings of prepared sets, decoded when asked for.
 
-    def __init__(self, folder: Path, split: str, manifest: Manifest, normalise: bool, min_samples: int) -> None:
-        """Read `<split>.csv`; recordings under `min_samples` at 16 kHz are left out."""
-        with (folder / f"{split}.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            rows = list(csv.DictReader(stream))
-        frames, rates = (np.array([int(row[column]) for row in rows], dtype=np.int64) for column in ("frames", "rate"))
-        lengths = -(-frames * SAMPLE_RATE // rates)  # as many as resampling gives
-        kept = np.flatnonzero(lengths >= min_samples)
-        seconds, short = min_samples / SAMPLE_RATE, len(rows) - len(kept)
-        if len(kept) == 0:
-            raise UserError(
-                f"{manifest.name} has no {split} recordings of {seconds:g} s or more; lower speech.min_seconds"
-            )
-        if short:
-            log.info("%s: %d of %d recordings are under %.2f s: left out", split, short, len(rows), seconds)
-        other = sorted(set(rates[kept].tolist()) - {SAMPLE_RATE})
-        if other:
-            named = ", ".join(f"{rate:,}" for rate in other)
-            log.info("%s: recordings of %s Hz are resampled to %s Hz", split, named, f"{SAMPLE_RATE:,}")
-        self.name, self.normalise = manifest.name, normalise
-        self.root = folder / (manifest.root or "")
-        # One array instead of many strings: forked workers share it without touching reference counts.
-        self.paths: NDArray[np.bytes_] = np.array([os.fsencode(rows[i]["path"]) for i in kept], dtype=np.bytes_)
-        self.speakers: NDArray[np.str_] = np.array([rows[i]["speaker"] for i in kept])
-        self.transcripts: NDArray[np.str_] = np.array([rows[i]["transcript"] for i in kept])
-        self.lengths: NDArray[np.int64] = lengths[kept]
+    `lengths` counts samples at 16 kHz; `labels` are as in the tables: empty, one class, or several joined by `;`.
+    """
+
+    name: str
+    paths: NDArray[np.bytes_]
+    """One array instead of many strings: forked workers share it without touching reference counts."""
+    lengths: NDArray[np.int64]
+    speakers: list[str]
+    transcripts: list[str]
+    labels: list[str]
+    normalise: bool = True
 
     def __len__(self) -> int:
-        """Recordings in the split."""
+        """How many there are."""
         return len(self.lengths)
 
     def waveform(self, index: int) -> Tensor:
@@ -180,7 +51,7 @@ class Recordings:
         Raises:
             UserError: the file is gone, damaged or another one than when it was prepared; the message names it.
         """
-        path = self.root / os.fsdecode(bytes(self.paths[index]))
+        path = Path(os.fsdecode(bytes(self.paths[index])))
         try:
             samples, rate = read_mono(path)
         except (soundfile.LibsndfileError, OSError) as error:
@@ -201,15 +72,85 @@ def normalise_waveform(waveform: Tensor) -> Tensor:
     return centred * torch.rsqrt(centred.square().mean() + EPS)
 
 
-def load_audio(folder: Path, split: str, normalise: bool = True, min_samples: int = 1) -> Recordings:
-    """One split of the set prepared in `folder`.
+def load_audio(
+    folder: Path, split: str, normalise: bool = True, min_samples: int = 1, transcribed: bool = False
+) -> Recordings:
+    """The recordings of at least `min_samples` at 16 kHz of a split of the set prepared in `folder`.
+
+    `split` names a split or several joined by `+`. Where a set has no split of that name, train, valid and test
+    stand for all parts of that kind, such as LibriSpeech's train-clean-100 and train-other-500. With `transcribed`,
+    recordings without a transcript are left out too.
 
     Raises:
-        UserError: it is not prepared, not complete, not of speech, or has no such split.
+        UserError: the set is not prepared, not complete, not of speech, or has no such split or recording.
     """
     manifest = read_manifest(folder)
     if manifest.modality != "speech":
         raise UserError(f"{folder} holds {manifest.modality} data, not speech")
-    if split not in manifest.splits:
-        raise UserError(f"data set {manifest.name!r} has no split {split!r}, only {', '.join(manifest.splits)}")
-    return Recordings(folder, split, manifest, normalise, min_samples)
+    rows: list[dict[str, str]] = []
+    for part in _parts(manifest, split):
+        with (folder / f"{part}.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            rows += csv.DictReader(stream)
+    if transcribed:
+        rows = _transcribed(manifest.name, split, rows)
+    frames, rates = (np.array([int(row[column]) for row in rows], dtype=np.int64) for column in ("frames", "rate"))
+    lengths = -(-frames * SAMPLE_RATE // rates)  # as many as resampling gives
+    kept = np.flatnonzero(lengths >= min_samples)
+    _report(manifest.name, split, len(rows), len(kept), min_samples, rates)
+    root = folder / (manifest.root or "")
+    chosen = [rows[i] for i in kept]
+    return Recordings(
+        name=manifest.name,
+        paths=np.array([os.fsencode(root / row["path"]) for row in chosen], dtype=np.bytes_),
+        lengths=lengths[kept],
+        speakers=[row["speaker"] for row in chosen],
+        transcripts=[row["transcript"] for row in chosen],
+        labels=[row["label"] for row in chosen],
+        normalise=normalise,
+    )
+
+
+def join(parts: Sequence[Recordings]) -> Recordings:
+    """The recordings of several sets, one after another."""
+    return Recordings(
+        name=" + ".join(part.name for part in parts),
+        paths=np.concatenate([part.paths for part in parts]),
+        lengths=np.concatenate([part.lengths for part in parts]),
+        speakers=[name for part in parts for name in part.speakers],
+        transcripts=[text for part in parts for text in part.transcripts],
+        labels=[label for part in parts for label in part.labels],
+        normalise=parts[0].normalise,
+    )
+
+
+def _parts(manifest: Manifest, split: str) -> list[str]:
+    """The tables that `split` stands for."""
+    found: list[str] = []
+    for wanted in split.split("+"):
+        kind = SPLIT_NAMES.get(wanted)
+        alike = [name for name in manifest.splits if kind and SPLIT_NAMES.get(name.split("-")[0]) == kind]
+        parts = [wanted] if wanted in manifest.splits else alike
+        if not parts:
+            raise UserError(f"data set {manifest.name!r} has no split {wanted!r}, only {', '.join(manifest.splits)}")
+        found += parts
+    return list(dict.fromkeys(found))
+
+
+def _transcribed(name: str, split: str, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    kept = [row for row in rows if row["transcript"]]
+    if not kept:
+        raise UserError(f"no {split} recording of {name} has a transcript: choose a set with transcripts, or add them")
+    if len(kept) < len(rows):
+        log.info("%s: %d of %d recordings have no transcript: left out", split, len(rows) - len(kept), len(rows))
+    return kept
+
+
+def _report(name: str, split: str, total: int, kept: int, min_samples: int, rates: NDArray[np.int64]) -> None:
+    seconds = min_samples / SAMPLE_RATE
+    if kept == 0:
+        raise UserError(f"{name} has no {split} recordings of {seconds:g} s or more; lower speech.min_seconds")
+    if kept < total:
+        log.info("%s: %d of %d recordings are under %.2f s: left out", split, total - kept, total, seconds)
+    if other := sorted(set(rates.tolist()) - {SAMPLE_RATE}):
+        named = ", ".join(f"{rate:,}" for rate in other)
+        log.info("%s: recordings of %s Hz are resampled to %s Hz", split, named, f"{SAMPLE_RATE:,}")

@@ -1,11 +1,12 @@
 """Batches of recordings of similar length, with a budget of samples (algorithms.md 1.9).
 
-Batch number n is a pure function of (seed, n), like that of images.
+Training batch number n is a pure function of (seed, n), like that of images: cropped for pre-training, padded with
+zeros where every sample counts. `audio_batches` passes over chosen recordings once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data2vec.data.audio import Recordings
+from data2vec.data.audio import SAMPLE_RATE, Recordings
+from data2vec.data.batches import loader
 from data2vec.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -94,3 +96,61 @@ class CroppedBatches(Dataset[dict[str, Tensor]]):
             added = self.extra(rng, size, self.source.lengths[indices])
             batch |= {name: torch.as_tensor(value) for name, value in added.items()}
         return batch
+
+
+class PaddedBatches(Dataset[dict[str, Tensor]]):
+    """Endless training batches of whole recordings, `batches[n]`, as `padded` makes them."""
+
+    def __init__(self, source: Recordings, budget: int, seed: int, indices: Indices | None = None) -> None:
+        """`budget` in samples, padding included; `indices` chooses recordings, without it all are used.
+
+        Raises:
+            UserError: the longest recording does not fit into the budget.
+        """
+        self.source = source
+        self.chosen = np.arange(len(source)) if indices is None else np.asarray(indices, dtype=np.int64)
+        lengths = source.lengths[self.chosen]
+        self.buckets = LengthBuckets(lengths, budget, int(lengths.max(initial=0)), seed)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Batch `number`, longest recording first."""
+        return padded(self.source, self.chosen[self.buckets.indices(number)])
+
+
+class _Pass(Dataset[dict[str, Tensor]]):
+    """Every chosen recording once, longest first; one that is longer than the budget is a batch of its own."""
+
+    def __init__(self, source: Recordings, chosen: Indices, budget: int) -> None:
+        self.source = source
+        ordered = chosen[np.argsort(-source.lengths[chosen], kind="stable")]
+        self.batches = []
+        while len(ordered):
+            rows = max(1, budget // int(source.lengths[ordered[0]]))
+            self.batches.append(ordered[:rows])
+            ordered = ordered[rows:]
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return padded(self.source, self.batches[number])
+
+
+def padded(source: Recordings, indices: Indices) -> dict[str, Tensor]:
+    """Whole recordings as a batch.
+
+    waveforms float32 (B, S), zero after the end of each; lengths int64 (B,) in samples; indices int64 (B,).
+    """
+    rows = [source.waveform(int(index)) for index in indices]
+    lengths = torch.tensor([len(row) for row in rows])
+    waveforms = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return {"waveforms": waveforms, "lengths": lengths, "indices": torch.from_numpy(indices.copy())}
+
+
+def audio_batches(
+    recordings: Recordings, indices: Indices | None, max_seconds_per_batch: float, workers: int = 0
+) -> Iterator[dict[str, Tensor]]:
+    """Each of the recordings `indices` (None: all) once, longest first, in batches as `padded` makes them.
+
+    A batch holds at most `max_seconds_per_batch` of audio, padding included, but at least one recording.
+    """
+    chosen = np.arange(len(recordings)) if indices is None else np.asarray(indices, dtype=np.int64)
+    batches = _Pass(recordings, chosen, round(max_seconds_per_batch * SAMPLE_RATE))
+    return loader(batches, 0, len(batches.batches), workers)

@@ -128,6 +128,8 @@ def _official(source: Source, wanted: Download, archive: Path, origin: str) -> O
 def _from_path(source: Source, path: Path) -> Originals:
     if not path.exists():
         raise UserError(f"data.path={path} does not exist; for {source.name}: {source.by_hand}")
+    if parts := _parts(source, path, "folder"):
+        return parts
     if source.download:
         for archive in (path, path / source.download.file):
             if archive.is_file() and archive.name == source.download.file:
@@ -142,7 +144,18 @@ def _mirror_places(source: Source) -> list[str]:
     return places
 
 
+def _parts(source: Source, folder: Path, origin: str) -> Originals | None:
+    """Those official archives of a set in parts that `folder` holds."""
+    there = [(folder / file, checksum) for file, checksum in source.archives if (folder / file).is_file()]
+    if not there:
+        return None
+    files, checksums = zip(*there, strict=True)
+    return Originals(origin, files, checksums)
+
+
 def _from_mirror(source: Source, mirror: Path) -> Originals | None:
+    if parts := _parts(source, mirror / source.name, "mirror"):
+        return parts
     if source.download and (archive := mirror / source.name / source.download.file).is_file():
         return _official(source, source.download, archive, "mirror")
     if source.mirror is None or not (folder := mirror / source.mirror.folder).is_dir():
@@ -175,7 +188,9 @@ def _description(folder: Path) -> dict[str, Any]:
 def _split_items(described: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     """Images per split as prepared here, where the official val is called test."""
     splits = described.get("splits") or {}
-    counts = {split: int(entry["images"]) for split, entry in splits.items() if "images" in entry}
+    counts = {
+        split: int(entry["images"]) for split, entry in splits.items() if isinstance(entry, dict) and "images" in entry
+    }
     return tuple(("test" if split == "val" else split, count) for split, count in counts.items())
 
 

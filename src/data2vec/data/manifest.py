@@ -18,7 +18,7 @@ UNPACKED = "images"
 """Subfolder for image files unpacked from an archive."""
 AUDIO = "audio"
 """Subfolder for audio files unpacked from an archive."""
-PREPARATION = 1
+PREPARATION = 2
 """Raised when preparation writes something else than before, so that older folders are prepared again."""
 
 

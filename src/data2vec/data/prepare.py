@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from data2vec.data.audio import prepare_audio
+from data2vec.data.audio_preparation import prepare_audio
 from data2vec.data.images import prepare_images
 from data2vec.data.sources import Source, find_source
 from data2vec.data.text_preparation import prepare_text

@@ -1,65 +1,17 @@
 """The table of data sets: where each comes from, its licence, and how to get it by hand.
 
-One row is one data set of any modality; `data.name=` picks a row. A speech or text set is a new row with its
-own `modality`; nothing else in this module changes.
+One row is one data set of any modality; `data.name=` picks a row. The speech sets have a module of their own.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import Literal
 
+from data2vec.data.origin import GIB, Download, MirrorCopy, Source
+from data2vec.data.speech_sources import SPEECH
 from data2vec.errors import UserError
 
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Download:
-    """One official archive: its file name, addresses (tried in turn), size and checksum."""
-
-    file: str
-    urls: tuple[str, ...]
-    size: int
-    checksum: str | None
-    """`<algorithm>:<hex>`, or None where no trustworthy value is known (the manifest then says so)."""
-
-
-@dataclass(frozen=True)
-class MirrorCopy:
-    """The form a set has in a `data_mirror`: `<mirror>/<folder>/<file>`, beside a DATASET.yaml.
-
-    DATASET.yaml is the authority on checksums; those given here only serve a mirror that has lost it.
-    """
-
-    folder: str
-    files: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """One data set.
-
-    `kind`: "embedded" ships with a library, "packed" comes as archives and is packed into arrays, "folder"
-    stays as image files (unpacked from the mirror's archive, or where `data.path` says).
-    """
-
-    name: str
-    modality: Literal["vision", "speech", "text"]
-    kind: Literal["embedded", "packed", "folder"]
-    title: str
-    licence: str
-    citation: str
-    by_hand: str
-    download: Download | None = None
-    mirror: MirrorCopy | None = None
-    items: tuple[tuple[str, int], ...] = ()
-    """Items per split of the complete official set, checked after a download."""
-    note: str = ""
-    unpacked_limit: int = 4 * GIB
-    """Bytes: an archive that unpacks to more than this is refused."""
-
+__all__ = ["SOURCES", "Download", "MirrorCopy", "Source", "find_source"]
 
 _IMAGENET_TERMS = "ImageNet terms: non-commercial research and education only; not redistributed here"
 
@@ -174,51 +126,7 @@ _TABLE = (
         citation="",
         by_hand="make FOLDER/train/<class>/ and FOLDER/test/<class>/, or just FOLDER/<class>/",
     ),
-    Source(
-        name="an4",
-        modality="speech",
-        kind="folder",
-        title="AN4 (CMU Census)",
-        licence="CMU AN4 licence: free for any purpose, redistribution with the notice kept",
-        citation="A. Acero, Acoustical and Environmental Robustness in Automatic Speech Recognition, CMU, 1990",
-        by_hand="fetch an4_sphere.tar.gz from http://www.speech.cs.cmu.edu/databases/an4/ and unpack it to FOLDER",
-        download=Download(
-            file="an4_sphere.tar.gz",
-            urls=("http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz",),
-            size=64_327_561,
-            checksum=None,
-        ),
-        mirror=MirrorCopy(
-            folder="an4",
-            files=(
-                (
-                    "an4-train.tar.gz",
-                    "sha256:81fbc76d17c42654a58074b551899db263d1fcb2a885ad4b5fcdba173cdf305e",
-                ),
-            ),
-        ),
-        note="Eight of the training speakers are the split dev.",
-        unpacked_limit=GIB,
-    ),
-    Source(
-        name="librispeech",
-        modality="speech",
-        kind="folder",
-        title="LibriSpeech",
-        licence="CC BY 4.0",
-        citation="V. Panayotov et al., LibriSpeech: an ASR corpus based on public domain audio books, ICASSP 2015",
-        by_hand="fetch the parts from https://www.openslr.org/12 and unpack them to FOLDER",
-        note="The split train here is all parts called train-... that are there.",
-    ),
-    Source(
-        name="audiofolder",
-        modality="speech",
-        kind="folder",
-        title="a folder of recordings",
-        licence="that of your recordings",
-        citation="",
-        by_hand="put your .flac or .wav files into FOLDER, or into FOLDER/train, FOLDER/dev and FOLDER/test",
-    ),
+    *SPEECH,
     Source(
         name="pydoc",
         modality="text",

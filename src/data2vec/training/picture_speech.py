@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from data2vec.config import RunConfig
-from data2vec.data.audio import SAMPLE_RATE, load_audio
+from data2vec.data.audio import SAMPLE_RATE
 from data2vec.methods.build import Method
 from data2vec.methods.step import Batch
 from data2vec.modalities.speech import draw_masks
-from data2vec.nn.waveform import samples_of
 from data2vec.training.device import Device
 from data2vec.training.run_folder import write_atomic
+from data2vec.training.streams import speech_recordings
 
 
 @torch.no_grad()
@@ -25,8 +25,7 @@ def speech_picture(path: Path, method: Method, config: RunConfig, device: Device
     deviation over channels of target and prediction; sample_rate; hop, samples from one frame to the next.
     """
     s = config.speech
-    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
-    recordings = load_audio(Path(config.data_dir) / config.data.name, "train", s.normalise, shortest)
+    recordings = speech_recordings(config)
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
     middle = max(0, (len(recordings) - count) // 2)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data2vec.config import RunConfig
-from data2vec.data.audio import SAMPLE_RATE, load_audio
+from data2vec.data.audio import SAMPLE_RATE, Recordings, join, load_audio
 from data2vec.data.batches import Augmentation, BatchStream, PretrainImages, loader
 from data2vec.data.buckets import CroppedBatches
 from data2vec.data.images import load_images
@@ -76,11 +76,17 @@ def image_batches(config: RunConfig) -> Batches:
     return batches
 
 
+def speech_recordings(config: RunConfig) -> Recordings:
+    """The recordings of a pre-training run: the training splits of its data set and of those in `data.also`."""
+    s, folder = config.speech, Path(config.data_dir)
+    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
+    own = load_audio(folder / config.data.name, config.data.train_split, s.normalise, shortest)
+    return join([own, *(load_audio(folder / name, "train", s.normalise, shortest) for name in config.data.also)])
+
+
 def speech_batches(config: RunConfig) -> Batches:
     """Recordings (B, samples) of about the same length, cropped to the shortest, and masks over their frames."""
-    s = config.speech
-    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
-    recordings = load_audio(Path(config.data_dir) / config.data.name, "train", s.normalise, shortest)
+    s, recordings = config.speech, speech_recordings(config)
 
     def masks(rng: np.random.Generator, samples: int, lengths: NDArray[np.int64]) -> dict[str, Any]:
         drawn = draw_masks(config, samples, lengths, rng)
