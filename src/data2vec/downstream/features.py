@@ -1,8 +1,7 @@
-"""Frozen features of images: encoder outputs, pooled, or raw pixels."""
+"""Frozen features with their labels, of each modality: encoder outputs, pooled, or a control without a network."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from data2vec.config import RunConfig
 from data2vec.data.batches import evaluation_batches
+from data2vec.data.images import load_images
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder, EncoderOutput
@@ -54,25 +54,41 @@ def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(chosen)
 
 
+def labelled_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) float32 and labels (N,) of `train` or `test`; without an encoder those of the input itself.
+
+    At most `probe.train_limit` samples of `train`, the same ones for every run.
+    """
+    return FEATURES[config.modality](config, split, encoder, device)
+
+
+def probe_data(config: RunConfig) -> Path:
+    """Folder of the prepared data that is probed."""
+    return Path(config.data_dir) / (config.probe.data or config.data.name)
+
+
 @torch.no_grad()
-def extract(
-    dataset: Any, indices: np.ndarray, encoder: Encoder | None, config: RunConfig, device: Device
-) -> np.ndarray:
-    """Features (N, D) float32 of the chosen images; raw normalised pixels without an encoder."""
+def image_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled outputs of the encoder, or raw normalised pixels."""
+    v, size = config.vision, config.probe.batch_size
+    dataset = load_images(probe_data(config), split)
+    chosen = stratified(dataset.labels, config.probe.train_limit if split == "train" else None, seed=0)
     parts = []
-    batches: Iterable[Tensor] = _images(dataset, indices, config)
-    for images in batches:
+    for batch in evaluation_batches(dataset, v.image_size, v.mean, v.std, size, indices=chosen):
+        images = batch["images"]
         if encoder is None:
             parts.append(images.flatten(1))
             continue
         with device.autocast():
             output = encoder(images.to(device.torch))
         parts.append(pool(output, config.probe.pooling).float().cpu())
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).numpy(), dataset.labels[chosen]
 
 
-def _images(dataset: Any, indices: np.ndarray, config: RunConfig) -> Iterator[Tensor]:
-    v = config.vision
-    size = config.probe.batch_size
-    for batch in evaluation_batches(dataset, v.image_size, v.mean, v.std, size, indices=indices):
-        yield batch["images"]
+FEATURES: dict[str, Callable[[RunConfig, str, Encoder | None, Device], tuple[np.ndarray, np.ndarray]]] = {
+    "vision": image_features,
+}
