@@ -44,7 +44,7 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)
     decay_1d = config.optim.weight_decay_on == "all"
     groups = parameter_groups(task.model.named_parameters(), ft.lr, ft.weight_decay, scales, decay_1d=decay_1d)
-    optimizer = Adam(groups, betas=ft.betas, eps=config.optim.eps)
+    optimizer = Adam(groups, betas=ft.betas, eps=ft.eps or config.optim.eps)
     best = Best(folder, task, f"{identity(config)} {config.task!r} {ft!r}")
     progress = train(_plan(config, task, best, device), task.model, optimizer, device, folder, best.identity)
     # ---- final artefacts; metrics.json last, because its presence means complete
@@ -59,7 +59,7 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
         "parameters": sum(p.numel() for p in task.model.parameters()),
     }
     folder.write_json("provenance.json", folder.provenance(device.name, device.torch, **facts))
-    rows = [row | {"dataset": task_data(config).name} for row in scores.rows]
+    rows = [{"dataset": task_data(config).name} | row for row in scores.rows]
     log.info("%s", ", ".join(f"{row['metric']} {row['value']:.2f} {row['unit']}" for row in rows))
     folder.write_json("metrics.json", {"rows": rows, "init": ft.init, "weights_of_update": chosen, **scores.details})
     best.forget()
@@ -67,11 +67,11 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
 
 
 def _for_finetuning(config: RunConfig) -> RunConfig:
-    """The run's configuration with pre-training's dropouts replaced by fine-tuning's (all 0, stochastic depth)."""
-    off = dict.fromkeys(
-        ("dropout", "attention_dropout", "activation_dropout", "post_mlp_dropout", "input_dropout"), 0.0
-    )
-    model = config.model.model_copy(update={**off, "layer_drop": 0.0, "drop_path": config.finetune.drop_path})
+    """The run's configuration with fine-tuning's dropouts and stochastic depth in place of pre-training's."""
+    ft = config.finetune
+    everywhere = dict.fromkeys(("dropout", "post_mlp_dropout", "input_dropout"), ft.dropout)
+    own = {key: getattr(ft, key) for key in ("attention_dropout", "activation_dropout", "layer_drop", "drop_path")}
+    model = config.model.model_copy(update=everywhere | own)
     return config.model_copy(update={"model": model})
 
 
@@ -145,7 +145,9 @@ def _plan(config: RunConfig, task: Task, best: Best, device: Device) -> Plan:
             return {}
         scores = _evaluate(task, task.watched)
         best.consider(update, scores)
-        return {f"{task.watched}_{row['metric'].removeprefix('finetune_')}": row["value"] for row in scores.rows}
+        return scores.logged | {
+            f"{task.watched}_{row['metric'].removeprefix('finetune_')}": row["value"] for row in scores.rows
+        }
 
     warmup = min(ft.warmup_updates, ft.updates)
     stages = stage_lengths(ft.phases, ft.updates)
