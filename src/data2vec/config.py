@@ -457,7 +457,7 @@ class RunConfig(Section):
                 ft_whole,
                 "finetune.micro_seconds",
                 ft_micro,
-                f"a whole part of finetune.batch_seconds = {ft.batch_seconds}",
+                ft_parts,
             ),
             (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
             (fits, "speech.max_seconds", s.max_seconds, most),
