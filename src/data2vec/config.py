@@ -273,6 +273,7 @@ class TaskConfig(Section):
     labels: Literal["label", "labels", "speaker"] = Field(
         "label", description="recordings: one class of each, several at a time, or who speaks"
     )
+    train: str = Field("train", description="speech: split with the labels; several are joined by +")
     valid: str = Field("valid", description="speech: split evaluated while training")
     test: list[str] = Field(["test"], min_length=1, description="speech: splits evaluated at the end")
     letters: Literal["data", "librispeech"] = Field(
@@ -331,7 +332,7 @@ class FinetuneConfig(Section):
     random_erasing: Share = Field(0.25, description="probability")
     crop_scale: tuple[Share, Share] = Field((0.08, 1.0), description="area share of random resized crops")
     train_limit: Positive | None = Field(None, description="labelled samples used, stratified; null = all")
-    train_seconds: float | None = Field(None, gt=0, description="speech: labelled audio used; null = all")
+    train_seconds: float | None = Field(None, gt=0, description="ctc: seconds of labelled audio used; null = all")
     batch_seconds: float = Field(1600.0, gt=0, description="speech: audio per update, padding included")
     micro_seconds: float | None = Field(None, gt=0, description="speech: audio per forward pass, null = batch_seconds")
     freeze_updates: Count = Field(0, description="speech: first updates that train the head alone (scaled by budget)")
@@ -453,12 +454,7 @@ class RunConfig(Section):
             (dim % groups == 0, "model.dim", dim, f"a multiple of speech.pos_conv_groups = {groups}"),
             (mask.sampler in ("span", "block_1d"), "mask.sampler", mask.sampler, "span or block_1d on speech"),
             (equal, "mask.counts", mask.counts, "equalised for spans with data2vec2"),
-            (
-                ft_whole,
-                "finetune.micro_seconds",
-                ft_micro,
-                ft_parts,
-            ),
+            (ft_whole, "finetune.micro_seconds", ft_micro, ft_parts),
             (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
             (fits, "speech.max_seconds", s.max_seconds, most),
             (self.model.alibi in ("none", "1d"), "model.alibi", self.model.alibi, "none or 1d on speech"),

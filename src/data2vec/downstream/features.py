@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.audio import SAMPLE_RATE, Recordings
 from data2vec.data.batches import evaluation_batches
 from data2vec.data.images import load_images
+from data2vec.downstream.speech_batches import evaluation_inputs
+from data2vec.downstream.speech_data import labelled_splits, subset
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder, EncoderOutput
@@ -38,6 +41,13 @@ def load_student(encoder: Encoder, tensors: dict[str, Tensor], run_dir: Path) ->
 def pool(output: EncoderOutput, pooling: str) -> Tensor:
     """(B, T, D) -> (B, D): mean over positions without extra tokens, or the class token."""
     return output.x.mean(1) if pooling == "mean" else output.extra[:, 0]
+
+
+def mean_of_frames(x: Tensor, padding: Tensor | None) -> Tensor:
+    """(B, T, D) -> (B, D): mean over the frames that are not padding (B, T)."""
+    if padding is None:
+        return x.mean(1)
+    return x.masked_fill(padding.unsqueeze(-1), 0).sum(1) / (~padding).sum(1, keepdim=True)
 
 
 def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
@@ -89,6 +99,43 @@ def image_features(
     return torch.cat(parts).numpy(), dataset.labels[chosen]
 
 
+@torch.no_grad()
+def speech_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over valid frames of the encoder's output, or mean and standard deviation of log-mel features."""
+    splits = labelled_splits(config, probe_data(config), config.probe.labels)
+    part = splits.train if split == "train" else next(iter(splits.tests.values()))
+    labels = np.array(part.speakers if config.probe.labels == "speaker" else part.labels)
+    if split == "train":
+        chosen = stratified(labels, config.probe.train_limit, seed=0)
+        part, labels = subset(part, chosen), labels[chosen]
+    if encoder is None:
+        return _filterbank(part), labels
+    found = torch.empty(len(part), config.model.dim)
+    seconds = config.speech.micro_seconds or config.speech.batch_seconds
+    for batch in evaluation_inputs(part, config, device, seconds):
+        with device.autocast():
+            output = encoder(batch.waveforms, batch.padding)
+        found[batch.indices] = mean_of_frames(output.x.float(), batch.padding).cpu()
+    return found.numpy(), labels
+
+
+def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
+    """Mean and standard deviation over time of the log-mel energies of 25 ms windows, (N, 2 * bins)."""
+    from torchaudio.compliance.kaldi import fbank  # type: ignore[import-untyped]
+
+    window = SAMPLE_RATE * 25 // 1000
+    rows = []
+    for i in range(len(part)):
+        waveform = part.waveform(i)
+        waveform = torch.nn.functional.pad(waveform, (0, max(0, window - len(waveform))))
+        energies = fbank(waveform[None], num_mel_bins=bins, sample_frequency=SAMPLE_RATE)
+        rows.append(torch.cat([energies.mean(0), energies.std(0, correction=0)]))
+    return torch.stack(rows).numpy()
+
+
 FEATURES: dict[str, Callable[[RunConfig, str, Encoder | None, Device], tuple[np.ndarray, np.ndarray]]] = {
     "vision": image_features,
+    "speech": speech_features,
 }
