@@ -83,7 +83,7 @@ def amend(path: Path, overrides: dict[str, str], config_dir: Path = CONFIG_DIR) 
     Changed numbers of updates are scaled by the run's budget.
     """
     values = load(path).model_dump(mode="json")
-    changed = _task_keys(overrides["task"], config_dir) if "task" in overrides else {}
+    changed = _task_keys(overrides["task"], values["method"], config_dir) if "task" in overrides else {}
     for key, text in overrides.items():
         if key == "task":
             continue
@@ -97,17 +97,28 @@ def amend(path: Path, overrides: dict[str, str], config_dir: Path = CONFIG_DIR) 
     return validate(values)
 
 
-def _task_keys(name: str, config_dir: Path) -> dict[str, Any]:
-    """What `config/run/task/<name>.yaml` says, as dotted keys; its `defaults` list is followed."""
+def _task_keys(name: str, method: str, config_dir: Path) -> dict[str, Any]:
+    """What `config/run/task/<name>.yaml` says, and after it `task/<method>/<name>.yaml` if there is one.
+
+    Dotted keys; the files' `defaults` lists are followed.
+    """
+    _check_group("task", name, config_dir)
+    keys = _sections(f"task/{name}", config_dir)
+    if (config_dir / "task" / method / f"{name}.yaml").is_file():
+        keys |= _sections(f"task/{method}/{name}", config_dir)
+    return keys
+
+
+def _sections(file: str, config_dir: Path) -> dict[str, Any]:
+    """One file of `config/run/` and its `defaults`, as dotted keys."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
-    _check_group("task", name, config_dir)
     with initialize_config_dir(str(config_dir), version_base=None):
-        sections: Any = OmegaConf.to_container(hydra_compose(f"task/{name}"), resolve=True)
+        sections: Any = OmegaConf.to_container(hydra_compose(file), resolve=True)
     keys = {f"{section}.{key}": value for section, part in sections.items() for key, value in part.items()}
     for key in keys:
         if key not in known_keys():
-            raise UserError(f"config/run/task/{name}.yaml: unknown key '{key}'{nearest(key, known_keys())}")
+            raise UserError(f"config/run/{file}.yaml: unknown key '{key}'{nearest(key, known_keys())}")
     return keys

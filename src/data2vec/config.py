@@ -276,6 +276,30 @@ class TaskConfig(Section):
         "images", description="classes of images, of recordings; letters of recordings; classes or scores of sentences"
     )
     data: str | None = Field(None, description="labelled data set; null = that of the pre-training")
+    labels: Literal["label", "labels", "speaker"] = Field(
+        "label", description="recordings: one class of each, several at a time, or who speaks"
+    )
+    train: str = Field("train", description="speech: split with the labels; several are joined by +")
+    valid: str = Field("valid", description="speech: split evaluated while training")
+    test: list[str] = Field(["test"], min_length=1, description="speech: splits evaluated at the end")
+    letters: Literal["data", "librispeech"] = Field(
+        "data", description="ctc: letters of the training transcripts, or the published list of LibriSpeech"
+    )
+    lm: str | None = Field(
+        None, description="ctc: language model; train = n-grams of the training transcripts, a KenLM file, null = none"
+    )
+    lm_order: Annotated[int, Field(ge=2, le=4)] = Field(3, description="ctc: length of these n-grams, in words")
+    lm_weights: list[NonNegative] = Field(
+        [0.5, 1.0, 2.0], min_length=1, description="ctc: weights of the language model; the best on valid is used"
+    )
+    word_scores: list[float] = Field(
+        [-1.0, 0.0, 1.0], min_length=1, description="ctc: added for every word; the best on valid is used"
+    )
+    lexicon: str | None = Field(
+        None, description="ctc: file whose lines begin with the words to find; null = those of the training transcripts"
+    )
+    beam: Positive = Field(50, description="ctc: hypotheses that the search keeps")
+    beam_threshold: float = Field(50.0, gt=0, description="ctc: it drops those so much worse than the best")
 
 
 class FinetuneConfig(Section):
@@ -291,12 +315,18 @@ class FinetuneConfig(Section):
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     min_lr: NonNegative = Field(1e-6, description="floor of the schedule")
     schedule: Literal["cosine", "tri_stage", "polynomial"] = Field("cosine", description="learning-rate schedule")
-    phases: tuple[Share, Share, Share] = Field((0.1, 0.4, 0.5), description="tri_stage: warm-up, hold, decay")
+    phases: tuple[Share, Share, NonNegative] = Field((0.1, 0.4, 0.5), description="tri_stage: warm-up, hold, decay")
     final_lr_scale: Share = Field(0.05, description="tri_stage: last learning rate / peak")
     warmup_updates: Count = Field(16_000, description="updates of linear warm-up (scaled by budget)")
     weight_decay: NonNegative = Field(0.05, description="decoupled")
     betas: tuple[Share, Share] = Field((0.9, 0.95), description="Adam's")
+    eps: float | None = Field(None, gt=0, description="Adam's; null = that of the pre-training")
     clip_norm: NonNegative = Field(0.0, description="gradient norm limit, 0 = off")
+    dropout: Share = Field(0.0, description="of tokens, attention's projection and feed-forward output")
+    attention_dropout: Share = Field(0.0, description="of the attention weights")
+    activation_dropout: Share = Field(0.0, description="inside the feed-forward part")
+    final_dropout: Share = Field(0.0, description="speech: of the encoder's output")
+    layer_drop: Share = Field(0.0, description="probability of skipping a block in training")
     layer_decay: float = Field(0.65, gt=0, le=1, description="factor of the learning rate per block")
     layer_decay_rule: Literal["data2vec2", "beit", "mae"] = Field("data2vec2", description="what gets which factor")
     drop_path: Share = Field(0.1, description="stochastic depth of the last block")
@@ -308,6 +338,17 @@ class FinetuneConfig(Section):
     random_erasing: Share = Field(0.25, description="probability")
     crop_scale: tuple[Share, Share] = Field((0.08, 1.0), description="area share of random resized crops")
     train_limit: Positive | None = Field(None, description="labelled samples used, stratified; null = all")
+    train_seconds: float | None = Field(None, gt=0, description="ctc: seconds of labelled audio used; null = all")
+    batch_seconds: float = Field(1600.0, gt=0, description="speech: audio per update, padding included")
+    micro_seconds: float | None = Field(None, gt=0, description="speech: audio per forward pass, null = batch_seconds")
+    freeze_updates: Count = Field(0, description="speech: first updates that train the head alone (scaled by budget)")
+    mask_ratio: Share = Field(0.65, description="speech: share of frames hidden in training, before overlaps")
+    mask_length: Positive = Field(10, description="speech: frames of a hidden span")
+    channel_ratio: Share = Field(0.5, description="speech: share of channels hidden in training, before overlaps")
+    channel_length: Positive = Field(64, description="speech: neighbouring channels hidden together")
+    source_mixup: Share | None = Field(
+        None, description="recordings: share of the first of two mixed waveforms is at least this; null = off"
+    )
     eval_every: Positive | None = Field(None, description="updates between evaluations, null = ten times a run")
 
 
@@ -407,6 +448,10 @@ class RunConfig(Section):
             return []
         s, mask, dim = self.speech, self.mask, self.model.dim
         micro, groups = s.micro_seconds or s.batch_seconds, s.pos_conv_groups
+        ft = self.finetune
+        ft_micro = ft.micro_seconds or ft.batch_seconds
+        ft_whole = round(ft.batch_seconds / ft_micro, 6).is_integer()
+        ft_parts = f"a whole part of finetune.batch_seconds = {ft.batch_seconds}"
         fits = s.min_seconds <= s.max_seconds <= micro
         most = f"between speech.min_seconds = {s.min_seconds} and the seconds of one forward pass = {micro}"
         whole = round(s.batch_seconds / micro, 6).is_integer()
@@ -415,6 +460,7 @@ class RunConfig(Section):
             (dim % groups == 0, "model.dim", dim, f"a multiple of speech.pos_conv_groups = {groups}"),
             (mask.sampler in ("span", "block_1d"), "mask.sampler", mask.sampler, "span or block_1d on speech"),
             (equal, "mask.counts", mask.counts, "equalised for spans with data2vec2"),
+            (ft_whole, "finetune.micro_seconds", ft_micro, ft_parts),
             (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
             (fits, "speech.max_seconds", s.max_seconds, most),
             (self.model.alibi in ("none", "1d"), "model.alibi", self.model.alibi, "none or 1d on speech"),
@@ -451,6 +497,7 @@ UPDATE_KEYS = (
     "teacher.anneal_updates",
     "finetune.updates",
     "finetune.warmup_updates",
+    "finetune.freeze_updates",
     "finetune.eval_every",
 )
 

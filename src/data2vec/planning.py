@@ -183,9 +183,11 @@ class Plan:
 
     def task_files(self, scale: str, modality: str, name: str) -> list[Path]:
         """Files of `config/run/task/` that the fine-tuning in folder `finetune/<name>` composes."""
-        waiting, found = [self.task(scale, modality, name)[0]], []
+        root, task = self.config_dir / "run" / "task", self.task(scale, modality, name)[0]
+        # what differs between methods stands in task/<method>/<task>.yaml
+        waiting, found = [task, *(f"{file.parent.name}/{task}" for file in sorted(root.glob(f"*/{task}.yaml")))], []
         while waiting:
-            file = self.config_dir / "run" / "task" / f"{waiting.pop()}.yaml"
+            file = root / f"{waiting.pop()}.yaml"
             found.append(file)
             waiting += [entry for entry in read_yaml(file).get("defaults", []) if entry != "_self_"]
         return found

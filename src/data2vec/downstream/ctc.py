@@ -28,9 +28,16 @@ class CTCModel(nn.Module):
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, waveforms: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> Tensor:
-        """Waveforms (B, samples) and the padding of their frames (B, T) -> logits (B, T, letters)."""
-        return self.output(self.dropout(self.encoder(waveforms, padding, masks).x))
+    def forward(
+        self, waveforms: Tensor, padding: Tensor | None = None, masks: Masks | None = None, frozen: bool = False
+    ) -> Tensor:
+        """Waveforms (B, samples) and the padding of their frames (B, T) -> logits (B, T, letters).
+
+        A `frozen` encoder gets no gradient; its masks and dropouts stay (P-C3).
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            x = self.encoder(waveforms, padding, masks).x
+        return self.output(self.dropout(x))
 
 
 def log_probabilities(logits: Tensor, padding: Tensor | None) -> Tensor:

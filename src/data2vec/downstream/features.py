@@ -1,15 +1,18 @@
-"""Frozen features of images: encoder outputs, pooled, or raw pixels."""
+"""Frozen features with their labels, of each modality: encoder outputs, pooled, or a control without a network."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.audio import SAMPLE_RATE, Recordings
 from data2vec.data.batches import evaluation_batches
+from data2vec.data.images import load_images
+from data2vec.downstream.speech_batches import evaluation_inputs
+from data2vec.downstream.speech_data import labelled_splits, subset
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder, EncoderOutput
@@ -40,6 +43,13 @@ def pool(output: EncoderOutput, pooling: str) -> Tensor:
     return output.x.mean(1) if pooling == "mean" else output.extra[:, 0]
 
 
+def mean_of_frames(x: Tensor, padding: Tensor | None) -> Tensor:
+    """(B, T, D) -> (B, D): mean over the frames that are not padding (B, T)."""
+    if padding is None:
+        return x.mean(1)
+    return x.masked_fill(padding.unsqueeze(-1), 0).sum(1) / (~padding).sum(1, keepdim=True)
+
+
 def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     """Indices of at most `limit` samples, equally many of each class as far as they go; sorted."""
     if limit is None or limit >= len(labels):
@@ -54,25 +64,78 @@ def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(chosen)
 
 
+def labelled_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) float32 and labels (N,) of `train` or `test`; without an encoder those of the input itself.
+
+    At most `probe.train_limit` samples of `train`, the same ones for every run.
+    """
+    return FEATURES[config.modality](config, split, encoder, device)
+
+
+def probe_data(config: RunConfig) -> Path:
+    """Folder of the prepared data that is probed."""
+    return Path(config.data_dir) / (config.probe.data or config.data.name)
+
+
 @torch.no_grad()
-def extract(
-    dataset: Any, indices: np.ndarray, encoder: Encoder | None, config: RunConfig, device: Device
-) -> np.ndarray:
-    """Features (N, D) float32 of the chosen images; raw normalised pixels without an encoder."""
+def image_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled outputs of the encoder, or raw normalised pixels."""
+    v, size = config.vision, config.probe.batch_size
+    dataset = load_images(probe_data(config), split)
+    chosen = stratified(dataset.labels, config.probe.train_limit if split == "train" else None, seed=0)
     parts = []
-    batches: Iterable[Tensor] = _images(dataset, indices, config)
-    for images in batches:
+    for batch in evaluation_batches(dataset, v.image_size, v.mean, v.std, size, indices=chosen):
+        images = batch["images"]
         if encoder is None:
             parts.append(images.flatten(1))
             continue
         with device.autocast():
             output = encoder(images.to(device.torch))
         parts.append(pool(output, config.probe.pooling).float().cpu())
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).numpy(), dataset.labels[chosen]
 
 
-def _images(dataset: Any, indices: np.ndarray, config: RunConfig) -> Iterator[Tensor]:
-    v = config.vision
-    size = config.probe.batch_size
-    for batch in evaluation_batches(dataset, v.image_size, v.mean, v.std, size, indices=indices):
-        yield batch["images"]
+@torch.no_grad()
+def speech_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over valid frames of the encoder's output, or mean and standard deviation of log-mel features."""
+    splits = labelled_splits(config, probe_data(config), config.probe.labels)
+    part = splits.train if split == "train" else next(iter(splits.tests.values()))
+    labels = np.array(part.speakers if config.probe.labels == "speaker" else part.labels)
+    if split == "train":
+        chosen = stratified(labels, config.probe.train_limit, seed=0)
+        part, labels = subset(part, chosen), labels[chosen]
+    if encoder is None:
+        return _filterbank(part), labels
+    found = torch.empty(len(part), config.model.dim)
+    seconds = config.speech.micro_seconds or config.speech.batch_seconds
+    for batch in evaluation_inputs(part, config, device, seconds):
+        with device.autocast():
+            output = encoder(batch.waveforms, batch.padding)
+        found[batch.indices] = mean_of_frames(output.x.float(), batch.padding).cpu()
+    return found.numpy(), labels
+
+
+def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
+    """Mean and standard deviation over time of the log-mel energies of 25 ms windows, (N, 2 * bins)."""
+    from torchaudio.compliance.kaldi import fbank  # type: ignore[import-untyped]
+
+    window = SAMPLE_RATE * 25 // 1000
+    rows = []
+    for i in range(len(part)):
+        waveform = part.waveform(i)
+        waveform = torch.nn.functional.pad(waveform, (0, max(0, window - len(waveform))))
+        energies = fbank(waveform[None], num_mel_bins=bins, sample_frequency=SAMPLE_RATE)
+        rows.append(torch.cat([energies.mean(0), energies.std(0, correction=0)]))
+    return torch.stack(rows).numpy()
+
+
+FEATURES: dict[str, Callable[[RunConfig, str, Encoder | None, Device], tuple[np.ndarray, np.ndarray]]] = {
+    "vision": image_features,
+    "speech": speech_features,
+}

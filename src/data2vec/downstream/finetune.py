@@ -10,8 +10,9 @@ import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.downstream import images
+from data2vec.downstream import images, recognition, recordings
 from data2vec.downstream.task import Scores, Task, task_data
+from data2vec.errors import UserError
 from data2vec.training.checkpoint import load_model, save_model
 from data2vec.training.device import Device, choose_device
 from data2vec.training.layer_decay import layer_decay_scales
@@ -23,7 +24,12 @@ from data2vec.training.schedules import LearningRate, stage_lengths
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {"images": images.build_task}
+KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {
+    "images": images.build_task,
+    "recordings": recordings.build_task,
+    "ctc": recognition.build_task,
+}
+MODALITY_OF = {"images": "vision", "recordings": "speech", "ctc": "speech", "sentences": "text"}
 
 
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
@@ -38,13 +44,18 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     device = choose_device(config.train)
     torch.manual_seed(config.seed)
     config = _for_finetuning(config)
+    if config.modality != MODALITY_OF[config.task.kind]:
+        raise UserError(
+            f"task {config.task.name} is about {MODALITY_OF[config.task.kind]}, and {init_run} was pre-trained on "
+            f"{config.modality}: choose another with task=NAME"
+        )
     task = KINDS[config.task.kind](config, init_run, device)
     names = [name for name, _ in task.model.named_parameters()]
     # a network from scratch has no layers worth protecting
     scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)
     decay_1d = config.optim.weight_decay_on == "all"
     groups = parameter_groups(task.model.named_parameters(), ft.lr, ft.weight_decay, scales, decay_1d=decay_1d)
-    optimizer = Adam(groups, betas=ft.betas, eps=config.optim.eps)
+    optimizer = Adam(groups, betas=ft.betas, eps=ft.eps or config.optim.eps)
     best = Best(folder, task, f"{identity(config)} {config.task!r} {ft!r}")
     progress = train(_plan(config, task, best, device), task.model, optimizer, device, folder, best.identity)
     # ---- final artefacts; metrics.json last, because its presence means complete
@@ -59,20 +70,28 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
         "parameters": sum(p.numel() for p in task.model.parameters()),
     }
     folder.write_json("provenance.json", folder.provenance(device.name, device.torch, **facts))
-    rows = [row | {"dataset": task_data(config).name} for row in scores.rows]
+    rows = [{"dataset": task_data(config).name} | row for row in scores.rows]
     log.info("%s", ", ".join(f"{row['metric']} {row['value']:.2f} {row['unit']}" for row in rows))
+    for name, content in scores.files.items():
+        write_atomic(folder.path / name, content)
     folder.write_json("metrics.json", {"rows": rows, "init": ft.init, "weights_of_update": chosen, **scores.details})
     best.forget()
     folder.state.unlink(missing_ok=True)
 
 
 def _for_finetuning(config: RunConfig) -> RunConfig:
-    """The run's configuration with pre-training's dropouts replaced by fine-tuning's (all 0, stochastic depth)."""
-    off = dict.fromkeys(
-        ("dropout", "attention_dropout", "activation_dropout", "post_mlp_dropout", "input_dropout"), 0.0
-    )
-    model = config.model.model_copy(update={**off, "layer_drop": 0.0, "drop_path": config.finetune.drop_path})
-    return config.model_copy(update={"model": model})
+    """The run's configuration with fine-tuning's dropouts and stochastic depth in place of pre-training's.
+
+    A network from scratch has nothing worth freezing: its waveform convolutions learn, and all of it from the start.
+    """
+    ft = config.finetune
+    everywhere = dict.fromkeys(("dropout", "post_mlp_dropout", "input_dropout"), ft.dropout)
+    own = {key: getattr(ft, key) for key in ("attention_dropout", "activation_dropout", "layer_drop", "drop_path")}
+    changed: dict[str, Any] = {"model": config.model.model_copy(update=everywhere | own)}
+    if ft.init == "scratch":
+        changed["speech"] = config.speech.model_copy(update={"feature_grad_mult": 1.0})
+        changed["finetune"] = ft.model_copy(update={"freeze_updates": 0})
+    return config.model_copy(update=changed)
 
 
 @torch.no_grad()
@@ -145,7 +164,9 @@ def _plan(config: RunConfig, task: Task, best: Best, device: Device) -> Plan:
             return {}
         scores = _evaluate(task, task.watched)
         best.consider(update, scores)
-        return {f"{task.watched}_{row['metric'].removeprefix('finetune_')}": row["value"] for row in scores.rows}
+        return scores.logged | {
+            f"{task.watched}_{row['metric'].removeprefix('finetune_')}": row["value"] for row in scores.rows
+        }
 
     warmup = min(ft.warmup_updates, ft.updates)
     stages = stage_lengths(ft.phases, ft.updates)

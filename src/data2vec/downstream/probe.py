@@ -1,7 +1,7 @@
 """`python -m data2vec evaluate`: linear probe and k-NN on frozen features, beside two controls.
 
-The controls are the same network with random weights and the raw pixels. scikit-learn's logistic regression on
-standardised features; C is chosen on a held-out fifth of the training samples.
+The controls are the same network with random weights, and the input itself (pixels, filterbank, words).
+scikit-learn's logistic regression on standardised features; C is chosen on a held-out fifth of the training samples.
 """
 
 import json
@@ -19,10 +19,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from data2vec.config import RunConfig
-from data2vec.data.images import load_images
-from data2vec.downstream.features import extract, load_encoder, stratified
+from data2vec.downstream.features import labelled_features, load_encoder, probe_data
+from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder
+from data2vec.scales import PROBE_CONTROLS
 from data2vec.training.device import choose_device
 from data2vec.training.run_folder import write_atomic
 
@@ -31,18 +32,19 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: RunConfig, run_dir: Path, out: Path) -> None:
     """Probe the run's encoder (or a control) and write the metrics to `out`."""
+    allowed = ("encoder", *PROBE_CONTROLS[config.modality])
+    if config.probe.features not in allowed:
+        raise UserError(
+            f"probe.features = {config.probe.features} is not allowed on {config.modality}: {', '.join(allowed)}"
+        )
     device = choose_device(config.train)
-    folder = Path(config.data_dir) / config.data.name
-    train, test = load_images(folder, "train"), load_images(folder, "test")
     encoder: Encoder | None = None
-    if config.probe.features != "pixels":
+    if config.probe.features in ("encoder", "random"):
         torch.manual_seed(config.seed)
         encoder = load_encoder(config, run_dir) if config.probe.features == "encoder" else build_encoder(config)
         encoder = encoder.to(device.torch).eval()
-    chosen = stratified(train.labels, config.probe.train_limit, seed=0)  # the same samples for every run
-    x_train = extract(train, chosen, encoder, config, device)
-    x_test = extract(test, np.arange(len(test)), encoder, config, device)
-    y_train, y_test = train.labels[chosen], test.labels
+    x_train, y_train = labelled_features(config, "train", encoder, device)
+    x_test, y_test = labelled_features(config, "test", encoder, device)
     best_c, scores = _choose_c(x_train, y_train, config.probe.regularisation)
     linear = _top1(_linear(best_c), x_train, y_train, x_test, y_test)
     neighbours = min(config.probe.neighbours, len(y_train))
@@ -50,8 +52,8 @@ def evaluate(config: RunConfig, run_dir: Path, out: Path) -> None:
     nearest = _top1(knn, x_train, y_train, x_test, y_test)
     log.info("%s features: linear %.2f %%, %d-NN %.2f %%", config.probe.features, linear, neighbours, nearest)
     rows = [
-        {"metric": "linear_top1", "value": linear, "unit": "%", "dataset": config.data.name},
-        {"metric": "knn_top1", "value": nearest, "unit": "%", "dataset": config.data.name},
+        {"metric": "linear_top1", "value": linear, "unit": "%", "dataset": probe_data(config).name},
+        {"metric": "knn_top1", "value": nearest, "unit": "%", "dataset": probe_data(config).name},
     ]
     content = {
         "rows": rows,

@@ -25,7 +25,7 @@ from data2vec.training.streams import Batches, micro_batches, pretraining_batche
 
 log = logging.getLogger(__name__)
 
-LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "finetune")  # do not change a training run
+LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "task", "finetune")  # do not change a training run
 
 
 def pretrain(config: RunConfig, run_dir: Path) -> None:
