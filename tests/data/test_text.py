@@ -13,7 +13,8 @@ from data2vec.data import text_preparation
 from data2vec.data.corpora import held_out, sentences
 from data2vec.data.prepare import prepare
 from data2vec.data.text import TextBatches, TextBlocks, TextSet, block_slices
-from data2vec.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from data2vec.data.tokenizer import load_tokenizer
+from data2vec.data.vocabulary import BOS, EOS, PAD, UNK
 from data2vec.errors import UserError
 
 WORDS = "the cat sat on a mat while some old dog ran after it over hills and far away into dark woods".split()
@@ -49,15 +50,15 @@ def test_a_folder_becomes_ids_that_decode_to_its_sentences(stories: Path, prepar
     assert manifest["modality"] == "text" and manifest["vocab_size"] == 60 and manifest["source"] == "folder"
     assert manifest["splits"]["train"]["items"] == 3 and manifest["splits"]["train"]["sentences"] == 120
     assert {entry["file"] for entry in manifest["files"]} >= {"vocabulary.model", "train_tokens_000.npy"}
-    dataset, vocabulary = TextSet(folder, "train", 60), Vocabulary.load(folder)
-    assert vocabulary.size == 60 and vocabulary.pieces([BOS, PAD, EOS, UNK, 59]) == [
+    dataset, tokenizer = TextSet(folder, "train", 60), load_tokenizer(folder)
+    assert tokenizer.vocab_size == 60 and [tokenizer.piece(i) for i in (BOS, PAD, EOS, UNK, 59)] == [
         *("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     ]
     stream = dataset.tokens(0, int(dataset.starts[-1]))
     assert len(stream) == manifest["splits"]["train"]["tokens"] == dataset.lengths.sum()
     assert (stream[np.cumsum(dataset.lengths) - 1] == EOS).all() and (dataset.lengths == 1).sum() == 3
     first = stream[: dataset.lengths[0] - 1].tolist()
-    assert vocabulary.processor.decode(first) == next(sentences(story(0)))
+    assert tokenizer.decode([BOS, *first, EOS, 59]) == next(sentences(story(0)))
 
 
 def test_preparing_is_deterministic_and_does_nothing_twice(stories: Path, prepare_stories: Callable[..., Path]) -> None:
@@ -68,7 +69,7 @@ def test_preparing_is_deterministic_and_does_nothing_twice(stories: Path, prepar
     prepare_stories(stories)
     assert (one / "vocabulary.model").stat().st_mtime_ns == before.st_mtime_ns
     prepare_stories(stories, vocab_size=70)
-    assert Vocabulary.load(one).size == 70
+    assert load_tokenizer(one).vocab_size == 70
     with pytest.raises(UserError, match=r"data\.vocab_size = 70, this run says 60"):
         TextSet(one, "train", 60)
 

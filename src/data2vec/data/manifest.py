@@ -63,6 +63,8 @@ class Manifest(BaseModel):
     """Per channel over the training split, of pixel values in 0..1 (packed sets)."""
     std: list[float] | None = None
     vocab_size: int | None = None
+    tokenizer: str | None = None
+    """Text: bpe, unigram or gpt2."""
     root: str | None = None
     """Folder that image paths are relative to: absolute, or relative to the manifest (folder sets)."""
     skipped: list[str] = []

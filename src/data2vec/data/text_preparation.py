@@ -29,8 +29,9 @@ from data2vec.data.manifest import (
     require_replaceable,
     write_manifest,
 )
+from data2vec.data.sentence_pieces import SAMPLE_BYTES, train_pieces
 from data2vec.data.sources import Source
-from data2vec.data.vocabulary import EOS, FILE, SAMPLE_BYTES, Vocabulary, train_vocabulary
+from data2vec.data.vocabulary import EOS, Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,10 @@ def prepare_text(
         documents = partial(read_documents, source.name, originals.files, source.unpacked_limit)
     require_replaceable(target)
     with atomic_directory(target) as folder:
-        model = train_vocabulary(_sample(documents), vocab_size)
-        (folder / FILE).write_bytes(model)
-        splits = _write_splits(folder, documents(), Vocabulary(model))
+        tokenizer = train_pieces(_sample(documents), "bpe", vocab_size)
+        for name, content in tokenizer.files.items():
+            (folder / name).write_bytes(content)
+        splits = _write_splits(folder, documents(), tokenizer)
         fingerprint = f"{originals.fingerprint() if originals else known} {vocab_size}"
         write_manifest(folder, _describe(source, originals, splits, vocab_size, fingerprint))
     counted = ", ".join(f"{entry.tokens:,} {split}" for split, entry in splits.items())
@@ -124,12 +126,12 @@ class _Shards:
         self.waiting, self.lengths = [], []
 
 
-def _write_splits(folder: Path, documents: Iterator[Document], vocabulary: Vocabulary) -> dict[str, SplitEntry]:
-    dtype = np.uint16 if vocabulary.size <= 2**16 else np.uint32
+def _write_splits(folder: Path, documents: Iterator[Document], tokenizer: Tokenizer) -> dict[str, SplitEntry]:
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     writers: dict[str, _Shards] = {}
     for document in documents:
         writer = writers.setdefault(document.split, _Shards(folder, document.split, dtype))
-        writer.add(vocabulary.encode(list(sentences(document.text))))
+        writer.add(tokenizer.encode(sentence) for sentence in sentences(document.text))
     entries = {}
     for split, writer in writers.items():
         writer.flush()
@@ -158,6 +160,7 @@ def _describe(
             "citation": source.citation,
             "note": " ".join(filter(None, notes)),
             "vocab_size": vocab_size,
+            "tokenizer": "bpe",
             "originals": [OriginalEntry(file=file.name, checksum=checksum) for file, checksum in pairs],
             "fingerprint": fingerprint,
         }

@@ -1,71 +1,48 @@
-"""The vocabulary of a text data set: SentencePiece BPE between the special tokens and <mask>."""
+"""The ids that every text vocabulary shares: <s> 0, <pad> 1, </s> 2, <unk> 3, words from 4, <mask> last."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-from data2vec.errors import UserError
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 WORDS = 4
 """Id of the first piece; <mask> has the last id."""
 
-FILE = "vocabulary.model"
-SAMPLE_BYTES = 8 * 2**20
-"""About as much text is enough to learn the pieces from."""
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+WORD_START = "\u2581"
+"""Stands for the space in front of a word where pieces are shown."""
 
 
-class Vocabulary:
-    """Ids: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, and <mask> last."""
+class Tokenizer(ABC):
+    """Text to ids and back. `files` is all that it is made of: name -> content, kept in a prepared folder."""
 
-    def __init__(self, model: bytes) -> None:
-        """`model` is the content of a SentencePiece model file with these special ids."""
-        import sentencepiece
+    vocab_size: int
+    """Number of ids, special ones and <mask> included."""
+    files: Mapping[str, bytes]
 
-        self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self.mask_id: int = self.processor.get_piece_size()
-        self.size = self.mask_id + 1
+    @property
+    def mask_id(self) -> int:
+        """Id of <mask>."""
+        return self.vocab_size - 1
 
-    @classmethod
-    def load(cls, folder: Path) -> Vocabulary:
-        """The vocabulary of a prepared data set."""
-        return cls((folder / FILE).read_bytes())
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the files: two tokenizers with the same one give the same ids."""
+        digest = hashlib.sha256()
+        for name in sorted(self.files):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(self.files[name]).digest())
+        return digest.hexdigest()
 
-    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence, without special tokens."""
-        return self.processor.encode(list(sentences))
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without special tokens."""
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The text of each id; a word's first piece begins with U+2581."""
-        return ["<mask>" if i == self.mask_id else self.processor.id_to_piece(i) for i in ids]
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; special tokens and <mask> give nothing."""
 
-
-def train_vocabulary(sentences: Iterable[str], size: int) -> bytes:
-    """A SentencePiece model with `size` tokens, <mask> included; the same sentences give the same bytes.
-
-    Raises:
-        UserError: the text is too short for so many tokens, or has more characters than that.
-    """
-    import sentencepiece
-
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=size - 1,
-            bos_id=BOS,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNK,
-            shuffle_input_sentence=False,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:  # "Vocabulary size too high", "... is smaller than required_chars"
-        reason = str(error).rpartition("] ")[2].strip() or str(error)
-        raise UserError(f"data.vocab_size = {size} does not suit this text: {' '.join(reason.split())}") from None
-    return model.getvalue()
+    @abstractmethod
+    def piece(self, id: int) -> str:
+        """One token to look at; the first of a word begins with U+2581."""

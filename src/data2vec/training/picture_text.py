@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data2vec.config import RunConfig
 from data2vec.data.text import TextBlocks, TextSet, pad_rows
-from data2vec.data.vocabulary import Vocabulary
+from data2vec.data.tokenizer import load_tokenizer
 from data2vec.methods.build import Method
 from data2vec.methods.step import Batch, StepOutput
 from data2vec.modalities.tokens import text_views
@@ -52,12 +52,12 @@ def text_picture(path: Path, method: Method, config: RunConfig, device: Device, 
         vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
         ids.append(inputs[known].flatten())
     nearest = torch.cat(ids)[_nearest(output.pred[first].float(), torch.cat(vectors))]
-    vocabulary = Vocabulary.load(folder)
+    tokenizer = load_tokenizer(folder)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         tokens=tokens[:count],
-        pieces=np.array(vocabulary.pieces(range(vocabulary.size))),
+        pieces=np.array([tokenizer.piece(i) for i in range(tokenizer.vocab_size)]),
         is_masked=is_masked.cpu().numpy(),
         error=errors.cpu().numpy(),
         nearest=nearest.cpu().numpy(),
