@@ -54,7 +54,7 @@ def prepare(words: Words) -> None:
 
     data          which data set
     data.path     folder with your own or licensed data
-    data.vocab_size  text: tokens of the vocabulary
+    data.vocab_size, data.tokenizer, data.bpe_dir   text: tokens of the vocabulary, its kind, files of a released one
     data_dir      where prepared data goes
     data_mirror   folder that is looked in before any download; only read
     offline       true: download nothing, say what is missing

@@ -67,7 +67,7 @@ def data_choice(overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> Dat
     values = yaml.safe_load(file.read_text()).get("data", {}) if file.is_file() else {}
     for key, text in overrides.items():
         if key.startswith("data."):
-            values[key.removeprefix("data.")] = text if key == "data.path" else yaml.safe_load(text)
+            values[key.removeprefix("data.")] = text if key in ("data.path", "data.bpe_dir") else yaml.safe_load(text)
     return validate({"data": values | {"name": overrides["data"]}}).data
 
 

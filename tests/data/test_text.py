@@ -4,11 +4,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from data2vec.config import DataConfig
 from data2vec.data import text_preparation
 from data2vec.data.corpora import held_out, sentences
 from data2vec.data.prepare import prepare
@@ -37,8 +37,8 @@ def stories(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prepare_stories(tmp_path: Path) -> Callable[..., Path]:
-    def run(path: Path, vocab_size: int = 60, where: str = "data") -> Path:
-        choice = SimpleNamespace(name="textfolder", path=str(path), vocab_size=vocab_size)
+    def run(path: Path, vocab_size: int = 60, where: str = "data", **keys: str) -> Path:
+        choice = DataConfig(name="textfolder", path=str(path), vocab_size=vocab_size, **keys)
         return prepare(choice, tmp_path / where).parent
 
     return run
@@ -94,7 +94,7 @@ def test_text_that_is_not_utf8_and_vocabularies_that_do_not_fit(
     with pytest.raises(UserError, match=r"data\.vocab_size = 10 does not suit this text"):
         prepare_stories(stories, vocab_size=10)
     (stories / "train" / "bad.txt").write_bytes("Grüße".encode("latin1"))
-    with pytest.raises(UserError, match=r"bad\.txt .* not UTF-8 text \(byte 2\)"):
+    with pytest.raises(UserError, match=r"bad\.txt .* line 1: not UTF-8 text \(byte 2\)"):
         prepare_stories(stories)
 
 
@@ -144,7 +144,7 @@ def test_batches_depend_on_seed_and_number_alone(stories: Path, prepare_stories:
 
 @pytest.mark.slow
 def test_pythons_own_documentation_needs_no_download(tmp_path: Path) -> None:
-    choice = SimpleNamespace(name="pydoc", path=None, vocab_size=2048)
+    choice = DataConfig(name="pydoc", path=None, vocab_size=2048)
     manifest = json.loads(prepare(choice, tmp_path, offline=True).read_text())
     assert manifest["source"] == "embedded" and f"Python {sys.version.split()[0]}" in manifest["note"]
     assert manifest["splits"]["train"]["tokens"] > 300_000
@@ -154,7 +154,7 @@ def test_pythons_own_documentation_needs_no_download(tmp_path: Path) -> None:
 def test_the_mirrors_novels_and_articles(real_mirror: Path, tmp_path: Path) -> None:
     if not (real_mirror / "wikitext-2").is_dir():
         pytest.skip("the mirror holds no text")
-    choice = SimpleNamespace(name="wikitext-2", path=None, vocab_size=4096)
+    choice = DataConfig(name="wikitext-2", path=None, vocab_size=4096)
     folder = prepare(choice, tmp_path, mirror=real_mirror).parent
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["splits"]["valid"]["items"] == 60 and "learned from valid" in manifest["note"]

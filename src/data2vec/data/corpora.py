@@ -1,7 +1,7 @@
 """Where text comes from: the documents of each text data set, and their sentences.
 
-A file is a document, a blank line ends a paragraph. Sentences are told apart by a rule of thumb: `.`, `!` or `?`
-before a space and a capital letter or an opening quotation mark.
+A file is a document, a blank line ends a paragraph, unless `data2vec.data.layouts` knows better. Sentences are told
+apart by a rule of thumb: `.`, `!` or `?` before a space and a capital letter or an opening quotation mark.
 """
 
 from __future__ import annotations
@@ -13,26 +13,20 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from data2vec.data import byte_pairs
 from data2vec.data.archives import member_names, read_members
+from data2vec.data.layouts import LAYOUTS, PARTS, Cut, Document, whole
 from data2vec.errors import UserError
 
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("valid", "val", "validation", "dev"), "valid")
 HELD_OUT = 20  # one document in this many for validation, and one for testing
+MOST_HELD_OUT = 500
+SUBSTITUTE = "SUBSTITUTE: Project Gutenberg texts stand in the place of BookCorpus; the published corpus is another."
 _OPENING = r"[A-Z0-9\"'\u201c\u2018(\[]"
 _SENTENCE_END = re.compile(rf"(?<=[.!?])\s(?={_OPENING})|(?<=[.!?][\"'\u201d\u2019)\]])\s(?={_OPENING})")
-_ARTICLE = re.compile(r"^ ?= [^=].* = ?$")
-
-
-@dataclass(frozen=True)
-class Document:
-    """One document of a split."""
-
-    split: str
-    name: str
-    text: str
+_EXTRACTED = re.compile(r"wiki_\d+")  # WikiExtractor's names
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -45,28 +39,56 @@ def read_documents(name: str, files: Iterable[Path], limit: int) -> Iterator[Doc
     """Documents of the data set `name`, made from archives or folders that unpack to at most `limit` bytes.
 
     Raises:
-        UserError: a file is damaged, is not UTF-8, or there is no text.
+        UserError: a file is damaged, empty, not UTF-8 or holds NUL bytes, or there is no text.
     """
     for file in files:
-        names = [member for member in member_names(file, limit) if _is_text(member)]
-        if not names:
-            raise UserError(f"{file} holds no .txt files")
-        named = {member: _named_split(member, file.is_dir()) for member in names}
-        split_of = {member: split for member, split in named.items() if split}
-        if len(split_of) < len(names):
-            split_of = held_out(names)
-        for member, content in read_members(file, limit, _is_text):
-            split, text = split_of[member], _decoded(content, f"{member} in {file}")
-            if name == "wikitext-2":
-                yield from _articles(split, member, text)
-            else:
-                yield Document(split, member, text)
+        if name == "books-wikipedia":
+            for part in parts_of(file):
+                yield from _read(file / part, limit, PARTS[part], part)
+        else:
+            yield from _read(file, limit, LAYOUTS.get(name, whole), "")
+
+
+def parts_of(folder: Path) -> list[str]:
+    """The two sub-folders that make the paper's corpus, or its open substitute.
+
+    Raises:
+        UserError: Wikipedia or the books are missing, or there are two sorts of books.
+    """
+    found = [part for part in PARTS if (folder / part).is_dir()]
+    if len(found) == 2 and "wikipedia" in found:
+        return found
+    raise UserError(
+        f"{folder} holds {', '.join(f'{part}/' for part in found) or 'no part'} of books-wikipedia: it must hold "
+        "wikipedia/ and one of bookcorpus/ or, as an open substitute, gutenberg/ (docs/data.md says where to get them)"
+    )
+
+
+def corpus_note(name: str, files: Iterable[Path]) -> str:
+    """What a reader of numbers must know about the corpus beside its name."""
+    is_substitute = name == "books-wikipedia" and any("gutenberg" in parts_of(file) for file in files)
+    return SUBSTITUTE if is_substitute else ""
+
+
+def _read(file: Path, limit: int, cut: Cut, part: str) -> Iterator[Document]:
+    present = member_names(file, limit)
+    # the order of ids of a released vocabulary is no text, though its name ends like one
+    tables = {str(PurePosixPath(name).with_name(byte_pairs.ORDER)) for name in present if _is_merges(name)}
+    names = [name for name in present if _is_text(name, part) and name not in tables]
+    if not names:
+        raise UserError(f"{file} holds no .txt files")
+    named = {name: _named_split(name, file.is_dir()) for name in names}
+    split_of = {name: split for name, split in named.items() if split}
+    if len(split_of) < len(names):
+        split_of = held_out(names)
+    for name, content in read_members(file, limit, split_of.__contains__):
+        yield from cut(Document(split_of[name], name, _decoded(content, f"{name} in {file}"), part))
 
 
 def held_out(names: list[str]) -> dict[str, str]:
-    """A split for each name: a twentieth, at least one, for valid and for test; all for train below three."""
+    """A split for each name: a twentieth, 1 to 500, for valid and for test; all for train below three."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
-    count = max(1, len(names) // HELD_OUT) if len(names) > 2 else 0
+    count = min(max(1, len(names) // HELD_OUT), MOST_HELD_OUT) if len(names) > 2 else 0
     return {name: ("test", "valid")[i // count] if i < 2 * count else "train" for i, name in enumerate(order)}
 
 
@@ -93,8 +115,13 @@ def _docstrings(file: Path) -> Iterator[str]:
                 yield text
 
 
-def _is_text(name: str) -> bool:
-    return PurePosixPath(name).suffix in (".txt", ".tokens")
+def _is_text(name: str, part: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix in (".txt", ".tokens", ".raw") or (part == "wikipedia" and bool(_EXTRACTED.fullmatch(path.name)))
+
+
+def _is_merges(name: str) -> bool:
+    return PurePosixPath(name).name == byte_pairs.MERGES
 
 
 def _named_split(name: str, in_folder: bool) -> str | None:
@@ -105,20 +132,23 @@ def _named_split(name: str, in_folder: bool) -> str | None:
 
 
 def _decoded(content: bytes, where: str) -> str:
+    """Text of a file. Raises UserError naming file, line and byte of what cannot be text."""
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{where} is not UTF-8 text (byte {error.start:,}); convert it, for instance with iconv -f latin1 -t utf-8"
+            f"{where}, line {_line(content, error.start)}: not UTF-8 text (byte {error.start:,}); convert it, for "
+            "instance with iconv -f latin1 -t utf-8, or take it out"
         ) from None
+    if (place := content.find(0)) >= 0:
+        raise UserError(
+            f"{where}, line {_line(content, place)}: a NUL byte (byte {place:,}); is it UTF-16, or no text at all? "
+            "Convert it to UTF-8, or take it out"
+        )
+    if not text.strip():
+        raise UserError(f"{where} is empty: fill it, or take it out")
+    return text
 
 
-def _articles(split: str, name: str, text: str) -> Iterator[Document]:
-    """The articles of a WikiText file: ` = Title = ` begins one, each line is a paragraph."""
-    lines: list[str] = []
-    for line in [*text.split("\n"), " = end = "]:
-        if _ARTICLE.match(line):
-            if any(part.strip() for part in lines):
-                yield Document(split, name, "\n\n".join(lines))
-            lines = []
-        lines.append(line)
+def _line(content: bytes, place: int) -> int:
+    return content.count(b"\n", 0, place) + 1

@@ -43,7 +43,10 @@ class SplitEntry(BaseModel):
     hours: float | None = None
     speakers: int | None = None
     sentences: int | None = None
+    words: int | None = None
     tokens: int | None = None
+    sha256: str | None = None
+    """Of the text, document after document, in UTF-8 (text sets)."""
 
 
 class Manifest(BaseModel):

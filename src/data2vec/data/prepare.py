@@ -10,21 +10,18 @@ from data2vec.data.audio_preparation import prepare_audio
 from data2vec.data.images import prepare_images
 from data2vec.data.sources import Source, find_source
 from data2vec.data.text_preparation import prepare_text
+from data2vec.data.tokenizer import TokenizerChoice
 
 Preparer = Callable[[Source, Path | None, Path, Path | None, bool], Path]
 
 PREPARERS: dict[str, Preparer] = {"speech": prepare_audio, "vision": prepare_images}
 
 
-class DataChoice(Protocol):
-    """The part of a configuration that says which data, and for text how many tokens its vocabulary has."""
+class DataChoice(TokenizerChoice, Protocol):
+    """The part of a configuration that says which data, and for text which tokenizer."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> str | None: ...  # noqa: D102
-    @property
-    def vocab_size(self) -> int: ...  # noqa: D102
 
 
 def prepare(config: DataChoice, data_dir: Path, mirror: Path | None = None, offline: bool = False) -> Path:
@@ -38,5 +35,5 @@ def prepare(config: DataChoice, data_dir: Path, mirror: Path | None = None, offl
     source = find_source(config.name)
     path = Path(config.path).expanduser() if config.path else None
     if source.modality == "text":
-        return prepare_text(source, path, data_dir, mirror, offline, config.vocab_size)
+        return prepare_text(source, path, data_dir, mirror, offline, config)
     return PREPARERS[source.modality](source, path, data_dir, mirror, offline)

@@ -15,6 +15,8 @@ __all__ = ["SOURCES", "Download", "MirrorCopy", "Source", "find_source"]
 
 _IMAGENET_TERMS = "ImageNet terms: non-commercial research and education only; not redistributed here"
 
+_WIKITEXT_S3 = "https://s3.amazonaws.com/research.metamind.io/wikitext"
+
 _TABLE = (
     Source(
         name="digits",
@@ -155,7 +157,13 @@ _TABLE = (
         title="WikiText-2",
         licence="CC BY-SA 3.0",
         citation="S. Merity et al., Pointer Sentinel Mixture Models, ICLR 2017",
-        by_hand="unpack wikitext-2-v1.zip, which holds wiki.train.tokens, wiki.valid.tokens, wiki.test.tokens",
+        by_hand="fetch wikitext-2-v1.zip (or wikitext-2-raw-v1.zip) from https://wikitext.smerity.com",
+        download=Download(
+            file="wikitext-2-v1.zip",
+            urls=("https://wikitext.smerity.com/wikitext-2-v1.zip", f"{_WIKITEXT_S3}/wikitext-2-v1.zip"),
+            size=4_475_746,
+            checksum="md5:542ccefacc6c27f945fb54453812b3cd",
+        ),
         mirror=MirrorCopy(
             folder="wikitext-2",
             files=(
@@ -166,6 +174,54 @@ _TABLE = (
             ),
         ),
         unpacked_limit=GIB,
+    ),
+    Source(
+        name="wikitext-103",
+        modality="text",
+        kind="packed",
+        title="WikiText-103",
+        licence="CC BY-SA 3.0",
+        citation="S. Merity et al., Pointer Sentinel Mixture Models, ICLR 2017",
+        by_hand="fetch wikitext-103-v1.zip (or wikitext-103-raw-v1.zip) from https://wikitext.smerity.com",
+        download=Download(
+            file="wikitext-103-v1.zip",
+            urls=("https://wikitext.smerity.com/wikitext-103-v1.zip", f"{_WIKITEXT_S3}/wikitext-103-v1.zip"),
+            size=190_229_076,
+            checksum="md5:9ddaacaf6af0710eda8c456decff7832",
+        ),
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="tinyshakespeare",
+        modality="text",
+        kind="packed",
+        title="tinyshakespeare",
+        licence="public domain (text); MIT (the repository that it comes from)",
+        citation="A. Karpathy, char-rnn, 2015",
+        by_hand="fetch data/tinyshakespeare/input.txt of https://github.com/karpathy/char-rnn into a folder, as a .txt",
+        mirror=MirrorCopy(
+            folder="tinyshakespeare",
+            files=(
+                (
+                    "tinyshakespeare.tar.xz",
+                    "sha256:e29b275304b2c8e8ecbd8f147419f3ae2b672ca13ffb0dda0649491d96fe54d7",
+                ),
+            ),
+        ),
+        note="The first 90 % of its paragraphs are train, then 5 % valid, 5 % test.",
+        unpacked_limit=GIB,
+    ),
+    Source(
+        name="books-wikipedia",
+        modality="text",
+        kind="folder",
+        title="English Wikipedia and a book corpus, as in the paper (16 GB of text)",
+        licence="Wikipedia: CC BY-SA 4.0 and GFDL. BookCorpus: none, its books are their authors' and it is no longer "
+        "handed out. Project Gutenberg: public domain in the USA",
+        citation="J. Devlin et al., BERT, NAACL 2019; Y. Zhu et al., Aligning Books and Movies, ICCV 2015",
+        by_hand="make FOLDER/wikipedia/ (files of WikiExtractor, or .txt, from a dump of https://dumps.wikimedia.org) "
+        "and FOLDER/bookcorpus/ (.txt) or, as an open substitute, FOLDER/gutenberg/ (.txt, for instance PG-19)",
+        unpacked_limit=2**50,
     ),
     Source(
         name="textfolder",

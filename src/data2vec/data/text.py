@@ -29,18 +29,22 @@ _MASKS = 2  # a random stream of its own beside the order of the blocks
 class TextSet:
     """One split of a prepared text set: a stream of token ids and the lengths of its sentences."""
 
-    def __init__(self, folder: Path, split: str, vocab_size: int) -> None:
+    def __init__(self, folder: Path, split: str, vocab_size: int, tokenizer: str = "bpe") -> None:
         """Open the shards. Raises UserError unless the set is prepared, complete, and has this vocabulary."""
         manifest = read_manifest(folder)
         if manifest.modality != "text":
             raise UserError(f"{folder} holds {manifest.modality} data, not text")
         if split not in manifest.splits:
             raise UserError(f"data set {manifest.name!r} has no split {split!r}, only {', '.join(manifest.splits)}")
-        if manifest.vocab_size != vocab_size:
-            raise UserError(
-                f"{folder} was prepared with data.vocab_size = {manifest.vocab_size}, this run says {vocab_size}: "
-                "use the same, or prepare again"
-            )
+        for key, value, wanted in (
+            ("vocab_size", manifest.vocab_size, vocab_size),
+            ("tokenizer", manifest.tokenizer, tokenizer),
+        ):
+            if value != wanted:
+                raise UserError(
+                    f"{folder} was prepared with data.{key} = {value}, this run says {wanted}: use the same, or "
+                    "prepare again"
+                )
         self.folder, self.name, self.split = folder, manifest.name, split
         paths = sorted(folder.glob(f"{split}_tokens_*.npy"))
         self.shards = [np.load(path, mmap_mode="r").view(np.ndarray) for path in paths]

@@ -1,25 +1,28 @@
-"""Preparing text into `<data_dir>/<name>/`: documents, vocabulary, token ids.
+"""Preparing text into `<data_dir>/<name>/`: documents, tokenizer, token ids.
 
-Written: `vocabulary.model`, and for each split shards `<split>_tokens_<k>.npy` (ids, uint16 or uint32, mapped
+Written: the tokenizer's files, and for each split shards `<split>_tokens_<k>.npy` (ids, uint16 or uint32, mapped
 into memory) with `<split>_sentences_<k>.npy` (their lengths). Every sentence ends in </s>; a document ends in a
 sentence that is nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data2vec.data.corpora import Document, python_documents, read_documents, sentences
+from data2vec.data.corpora import corpus_note, python_documents, read_documents, sentences
 from data2vec.data.fetch import Originals, download_originals, find_originals
 from data2vec.data.integrity import atomic_directory
+from data2vec.data.layouts import Document
 from data2vec.data.manifest import (
     MANIFEST,
     Manifest,
@@ -29,8 +32,9 @@ from data2vec.data.manifest import (
     require_replaceable,
     write_manifest,
 )
-from data2vec.data.sentence_pieces import SAMPLE_BYTES, train_pieces
+from data2vec.data.sentence_pieces import SAMPLE_BYTES
 from data2vec.data.sources import Source
+from data2vec.data.tokenizer import TokenizerChoice, choice_fingerprint, make_tokenizer
 from data2vec.data.vocabulary import EOS, Tokenizer
 
 log = logging.getLogger(__name__)
@@ -40,9 +44,12 @@ Documents = Callable[[], Iterator[Document]]
 
 
 def prepare_text(
-    source: Source, path: Path | None, data_dir: Path, mirror: Path | None, offline: bool, vocab_size: int
+    source: Source, path: Path | None, data_dir: Path, mirror: Path | None, offline: bool, choice: TokenizerChoice
 ) -> Path:
-    """Make `<data_dir>/<name>/` complete with a vocabulary of `vocab_size`; the path of its manifest.
+    """Make `<data_dir>/<name>/` complete with the chosen tokenizer; the path of its manifest.
+
+    A set that was prepared with another tokenizer is replaced as a whole: runs that used it say so when they meet
+    the new one.
 
     Raises:
         UserError: the text is missing, damaged or not UTF-8, or does not suit such a vocabulary.
@@ -53,8 +60,9 @@ def prepare_text(
     if source.kind != "embedded":
         originals = find_originals(source, path, mirror, data_dir)
         known = originals.fingerprint() if originals else None
-    ready = complete_manifest(target, f"{known} {vocab_size}" if known else None)
-    if ready is not None and ready.vocab_size == vocab_size:
+    vocabulary = choice_fingerprint(choice)
+    ready = complete_manifest(target, f"{known} {vocabulary}" if known and vocabulary else None)
+    if ready is not None and (ready.tokenizer, ready.vocab_size) == (choice.tokenizer, choice.vocab_size):
         log.info("%s is already prepared in %s (from: %s)", source.name, target, ready.source)
         return target / MANIFEST
     if source.kind == "embedded":
@@ -63,14 +71,16 @@ def prepare_text(
         originals = originals or download_originals(source, mirror, data_dir, offline)
         originals.check()
         documents = partial(read_documents, source.name, originals.files, source.unpacked_limit)
+        known = originals.fingerprint()
     require_replaceable(target)
+    if old := complete_manifest(target, None):
+        log.warning("%s held %s ids (%s); it is replaced", target, old.vocab_size, old.tokenizer)
     with atomic_directory(target) as folder:
-        tokenizer = train_pieces(_sample(documents), "bpe", vocab_size)
+        tokenizer = make_tokenizer(choice, partial(_sample, documents))
         for name, content in tokenizer.files.items():
             (folder / name).write_bytes(content)
         splits = _write_splits(folder, documents(), tokenizer)
-        fingerprint = f"{originals.fingerprint() if originals else known} {vocab_size}"
-        write_manifest(folder, _describe(source, originals, splits, vocab_size, fingerprint))
+        write_manifest(folder, _describe(source, originals, splits, choice, f"{known} {choice_fingerprint(choice)}"))
     counted = ", ".join(f"{entry.tokens:,} {split}" for split, entry in splits.items())
     log.info("%s: %s tokens", source.name, counted)
     return target / MANIFEST
@@ -95,35 +105,54 @@ class _Shards:
     split: str
     dtype: type
     documents: int = 0
+    words: int = 0
     sentences: int = 0
     tokens: int = 0
     number: int = 0
+    parts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.held = 0
         self.waiting: list[NDArray[np.generic]] = []
         self.lengths: list[int] = []
 
-    def add(self, encoded: Iterable[list[int]]) -> None:
+    def add(self, document: Document, tokenizer: Tokenizer) -> None:
         """One document; a lone </s> ends it."""
-        ended = [[*ids, EOS] for ids in encoded if ids]
+        found = list(sentences(document.text))
+        ended = [[*ids, EOS] for ids in map(tokenizer.encode, found) if ids]
         self.documents += 1
+        self.parts[document.part] += 1
+        self.words += sum(sentence.count(" ") + 1 for sentence in found)
         self.sentences += len(ended)
-        for ids in (*ended, [EOS]):
-            self.lengths.append(len(ids))
-        self.waiting.append(np.array([i for ids in (*ended, [EOS]) for i in ids], dtype=self.dtype))
-        if sum(self.lengths) >= SHARD_TOKENS:
+        self.digest.update(document.text.encode())
+        ended.append([EOS])
+        self.lengths += map(len, ended)
+        self.waiting.append(np.array([i for sentence in ended for i in sentence], dtype=self.dtype))
+        self.held += len(self.waiting[-1])
+        if self.held >= SHARD_TOKENS:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits."""
         if not self.waiting:
             return
-        tokens = np.concatenate(self.waiting)
-        np.save(self.folder / f"{self.split}_tokens_{self.number:03}.npy", tokens)
+        np.save(self.folder / f"{self.split}_tokens_{self.number:03}.npy", np.concatenate(self.waiting))
         np.save(self.folder / f"{self.split}_sentences_{self.number:03}.npy", np.array(self.lengths, dtype=np.int32))
-        self.tokens += len(tokens)
+        self.tokens += self.held
         self.number += 1
-        self.waiting, self.lengths = [], []
+        self.held, self.waiting, self.lengths = 0, [], []
+
+    def entry(self) -> SplitEntry:
+        """The counts of the split."""
+        return SplitEntry(
+            items=self.documents,
+            per_class={part: count for part, count in self.parts.items() if part},
+            words=self.words,
+            sentences=self.sentences,
+            tokens=self.tokens,
+            sha256=self.digest.hexdigest(),
+        )
 
 
 def _write_splits(folder: Path, documents: Iterator[Document], tokenizer: Tokenizer) -> dict[str, SplitEntry]:
@@ -131,22 +160,24 @@ def _write_splits(folder: Path, documents: Iterator[Document], tokenizer: Tokeni
     writers: dict[str, _Shards] = {}
     for document in documents:
         writer = writers.setdefault(document.split, _Shards(folder, document.split, dtype))
-        writer.add(tokenizer.encode(sentence) for sentence in sentences(document.text))
-    entries = {}
-    for split, writer in writers.items():
+        writer.add(document, tokenizer)
+    for writer in writers.values():
         writer.flush()
-        entries[split] = SplitEntry(
-            items=writer.documents, per_class={}, sentences=writer.sentences, tokens=writer.tokens
-        )
-    return entries
+    return {split: writer.entry() for split, writer in writers.items()}
 
 
 def _describe(
-    source: Source, originals: Originals | None, splits: dict[str, SplitEntry], vocab_size: int, fingerprint: str
+    source: Source,
+    originals: Originals | None,
+    splits: dict[str, SplitEntry],
+    choice: TokenizerChoice,
+    fingerprint: str,
 ) -> Manifest:
-    learned = "" if "train" in splits else "There is no training split; the vocabulary is learned from valid."
+    has_train = "train" in splits or choice.tokenizer == "gpt2"
+    learned = "" if has_train else "There is no training split; the vocabulary is learned from valid."
     made_by = "" if originals else f"Text of Python {platform.python_version()}."
-    notes = (source.note, originals.note if originals else "", made_by, learned)
+    corpus = corpus_note(source.name, originals.files if originals else ())
+    notes = (corpus, source.note, originals.note if originals else "", made_by, learned)
     pairs = zip(originals.files, originals.checksums, strict=True) if originals else ()
     return Manifest.model_validate(
         {
@@ -159,8 +190,8 @@ def _describe(
             "licence": source.licence,
             "citation": source.citation,
             "note": " ".join(filter(None, notes)),
-            "vocab_size": vocab_size,
-            "tokenizer": "bpe",
+            "vocab_size": choice.vocab_size,
+            "tokenizer": choice.tokenizer,
             "originals": [OriginalEntry(file=file.name, checksum=checksum) for file, checksum in pairs],
             "fingerprint": fingerprint,
         }

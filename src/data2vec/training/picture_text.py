@@ -28,7 +28,7 @@ BANK = 64  # training blocks whose tokens can be retrieved
 def text_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
     """Write masked.npz: tokens (N, T) with their `pieces`, `is_masked`, `error` (NaN where visible), `nearest`."""
     folder = Path(config.data_dir) / config.data.name
-    dataset = TextSet(folder, "train", config.data.vocab_size)
+    dataset = TextSet(folder, "train", config.data.vocab_size, config.data.tokenizer)
     blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)

@@ -104,7 +104,7 @@ def speech_batches(config: RunConfig) -> Batches:
 
 def text_batches(config: RunConfig) -> Batches:
     """Blocks of token ids (B, T), hidden by their ids (1.0) or by random positions of each view (2.0)."""
-    dataset = TextSet(Path(config.data_dir) / config.data.name, "train", config.data.vocab_size)
+    dataset = TextSet(Path(config.data_dir) / config.data.name, "train", config.data.vocab_size, config.data.tokenizer)
     blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
     stream = TextBatches(blocks, micro_batch_size(config), config.seed, partial(text_views, config=config))
 
