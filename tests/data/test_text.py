@@ -1,6 +1,7 @@
 """Text sets: preparation, vocabulary, blocks, and batches that depend on (seed, number) alone."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 
 from data2vec.config import DataConfig
 from data2vec.data import text_preparation
-from data2vec.data.corpora import held_out, sentences
+from data2vec.data.corpora import sentences
 from data2vec.data.prepare import prepare
 from data2vec.data.text import TextBatches, TextBlocks, TextSet, block_slices
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.data.vocabulary import BOS, EOS, PAD, UNK
 from data2vec.errors import UserError
+
+from .made_data import tree, write_files
 
 WORDS = "the cat sat on a mat while some old dog ran after it over hills and far away into dark woods".split()
 
@@ -61,17 +64,67 @@ def test_a_folder_becomes_ids_that_decode_to_its_sentences(stories: Path, prepar
     assert tokenizer.decode([BOS, *first, EOS, 59]) == next(sentences(story(0)))
 
 
-def test_preparing_is_deterministic_and_does_nothing_twice(stories: Path, prepare_stories: Callable[..., Path]) -> None:
-    one, other = prepare_stories(stories), prepare_stories(stories, where="again")
+@pytest.mark.parametrize("tokenizer", ["bpe", "unigram"])
+def test_preparing_is_deterministic_and_does_nothing_twice(
+    tokenizer: str, stories: Path, prepare_stories: Callable[..., Path]
+) -> None:
+    one, other = (prepare_stories(stories, where=place, tokenizer=tokenizer) for place in ("data", "again"))
     for file in sorted(p.name for p in one.iterdir()):
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
-    before = (one / "vocabulary.model").stat()
-    prepare_stories(stories)
-    assert (one / "vocabulary.model").stat().st_mtime_ns == before.st_mtime_ns
+    before = tree(one)
+    prepare_stories(stories, tokenizer=tokenizer)
+    assert tree(one) == before
+    assert load_tokenizer(one).fingerprint == load_tokenizer(other).fingerprint
+
+
+def test_another_vocabulary_replaces_the_whole_set_and_who_used_the_old_one_is_told(
+    stories: Path, prepare_stories: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = prepare_stories(stories)
+    old = load_tokenizer(folder)
     prepare_stories(stories, vocab_size=70)
-    assert load_tokenizer(one).vocab_size == 70
+    assert load_tokenizer(folder).vocab_size == 70 and "held 60 ids (bpe); it is replaced" in caplog.text
     with pytest.raises(UserError, match=r"data\.vocab_size = 70, this run says 60"):
-        TextSet(one, "train", 60)
+        TextSet(folder, "train", 60)
+    prepare_stories(stories, tokenizer="unigram")
+    new = load_tokenizer(folder)
+    assert new.vocab_size == old.vocab_size and new.fingerprint != old.fingerprint
+    with pytest.raises(UserError, match=r"data\.tokenizer = unigram, this run says bpe"):
+        TextSet(folder, "train", 60)
+    stream = TextSet(folder, "train", 60, "unigram")
+    first = stream.tokens(0, int(stream.lengths[0]) - 1).tolist()
+    assert new.decode(first) == next(sentences(story(0))) and "".join(map(new.piece, first)).startswith("\u2581")
+
+
+def test_a_vocabulary_that_cannot_be_replaced_leaves_the_old_one(
+    stories: Path, prepare_stories: Callable[..., Path]
+) -> None:
+    before = tree(prepare_stories(stories))
+    with pytest.raises(UserError, match=r"data\.vocab_size = 5000 does not suit this text"):
+        prepare_stories(stories, vocab_size=5000)
+    assert tree(stories.parent / "data" / "textfolder") == before
+
+
+def test_the_vocabulary_of_a_released_model_is_used_as_it_is(
+    stories: Path, tmp_path: Path, prepare_stories: Callable[..., Path]
+) -> None:
+    numbers = {character: i for i, character in enumerate([*"abcdefghijklmnopqrstuvwxyzS.", "\u0120", "th", "the"])}
+    rows = "".join(f"{number} 9\n" for number in reversed(numbers.values()))
+    files = {"encoder.json": json.dumps(numbers), "vocab.bpe": "#version: 0.2\nt h\nth e\n", "dict.txt": rows}
+    write_files(tmp_path / "bpe", {name: text.encode() for name, text in files.items()})
+    size = len(numbers) + 5
+    choose = {"tokenizer": "gpt2", "bpe_dir": str(tmp_path / "bpe")}
+    with pytest.raises(UserError, match=rf"data\.vocab_size = 60, but the files in .* pass data\.vocab_size={size}"):
+        prepare_stories(stories, **choose)
+    folder = prepare_stories(stories, vocab_size=size, **choose)
+    shutil.rmtree(tmp_path / "bpe")  # the prepared folder needs nothing else
+    tokenizer, dataset = load_tokenizer(folder), TextSet(folder, "train", size, "gpt2")
+    assert tokenizer.encode("the then") == [4, 6, 4, tokenizer.encode("n")[0]]
+    assert set(tokenizer.encode("Zoo")) == {UNK, tokenizer.encode("o")[0]}
+    text = tokenizer.decode(dataset.tokens(0, int(dataset.lengths[0])).tolist())
+    assert text in next(sentences(story(0))) + "." and text.endswith(".")
+    with pytest.raises(UserError, match=r"bpe/encoder\.json is missing"):
+        prepare_stories(stories, vocab_size=size, **choose)
 
 
 def test_shards_make_one_stream(
@@ -86,16 +139,13 @@ def test_shards_make_one_stream(
         assert (parts.tokens(start, stop) == whole.tokens(start, stop)).all()
 
 
-def test_text_that_is_not_utf8_and_vocabularies_that_do_not_fit(
-    stories: Path, prepare_stories: Callable[..., Path]
+@pytest.mark.parametrize("tokenizer", ["bpe", "unigram"])
+@pytest.mark.parametrize("size", [5000, 10])
+def test_vocabularies_that_the_text_does_not_allow(
+    tokenizer: str, size: int, stories: Path, prepare_stories: Callable[..., Path]
 ) -> None:
-    with pytest.raises(UserError, match=r"data\.vocab_size = 5000 does not suit this text"):
-        prepare_stories(stories, vocab_size=5000)
-    with pytest.raises(UserError, match=r"data\.vocab_size = 10 does not suit this text"):
-        prepare_stories(stories, vocab_size=10)
-    (stories / "train" / "bad.txt").write_bytes("Grüße".encode("latin1"))
-    with pytest.raises(UserError, match=r"bad\.txt .* line 1: not UTF-8 text \(byte 2\)"):
-        prepare_stories(stories)
+    with pytest.raises(UserError, match=rf"data\.vocab_size = {size} does not suit this text"):
+        prepare_stories(stories, vocab_size=size, tokenizer=tokenizer)
 
 
 def test_a_folder_without_splits_keeps_some_documents_apart(
@@ -106,16 +156,6 @@ def test_a_folder_without_splits_keeps_some_documents_apart(
         (tmp_path / "test" / f"{i}.txt").write_text(story(i))
     manifest = json.loads((prepare_stories(tmp_path / "test") / "manifest.json").read_text())
     assert {split: entry["items"] for split, entry in manifest["splits"].items()} == {"train": 3, "valid": 1, "test": 1}
-    assert set(held_out(["a", "b"]).values()) == {"train"}
-
-
-def test_sentences_end_where_they_should() -> None:
-    text = 'Mr. smith said, "Is it so?" He was\nright. "Yes!" they cried.\n\nCHAPTER II\n\n'
-    text += "  It rained (a lot).  Then 3.5 km."
-    assert list(sentences(text)) == [
-        *('Mr. smith said, "Is it so?"', "He was right.", '"Yes!" they cried.', "CHAPTER II"),
-        *("It rained (a lot).", "Then 3.5 km."),
-    ]
 
 
 def test_blocks_follow_the_rules_of_each_mode() -> None:
