@@ -9,6 +9,11 @@ import pytest
 from safetensors.torch import load_file
 
 from data2vec.cli import main
+from data2vec.config import DataConfig
+from data2vec.data.prepare import prepare
+from data2vec.data.tokenizer import load_tokenizer
+from data2vec.errors import UserError
+from data2vec.training.checkpoint import check_vocabulary
 
 VOCAB = 60
 OPTIONS = {
@@ -81,8 +86,56 @@ def test_stopping_at_every_update_changes_nothing(
     assert losses[0] == losses[1]
     with np.load(tmp_path / "parts" / "masked.npz") as picture:
         hidden = picture["is_masked"]
-        assert picture["tokens"].shape == hidden.shape == picture["error"].shape == picture["nearest"].shape
-        assert (np.isnan(picture["error"]) == ~hidden).all() and len(picture["pieces"]) == VOCAB
+        assert picture["pieces"].shape == hidden.shape == picture["error"].shape
+        assert picture["nearest"].shape == (*hidden.shape, 3) and picture["error"].dtype == np.float32
+        assert (np.isnan(picture["error"]) == ~hidden).all()
+        assert ((picture["nearest"] == "") == ~hidden[..., None]).all()
+        assert (picture["pieces"][:, 0] == "<s>").all() and "</s>" in picture["pieces"]
+
+
+def test_spans_train_on_text_without_a_download(tmp_path: Path) -> None:
+    """The recipe of the released configuration, on Python's own documentation, with nothing but sizes changed."""
+    assert main(["prepare", "data=pydoc", f"data_dir={tmp_path}", "offline=true"]) == 0
+    kept = ("model", "model.dim", "model.depth", "target.top_k", "text.tokens_per_sample")
+    sizes = {key: value for key, value in OPTIONS.items() if key in kept or key.startswith(("train.", "optim."))}
+    sizes |= {"data_dir": str(tmp_path), "data": "pydoc", "modality": "text", "method": "data2vec"}
+    words = [f"{key}={value}" for key, value in sizes.items()]
+    assert main(["pretrain", *words, "recipe=data2vec_text_spans", f"run_dir={tmp_path / 'run'}"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in lines] == [1, 2, 4, 6] and all(line["loss"] > 0 for line in lines)
+    shares = [line["masked_share"] for line in lines]
+    assert 0.2 < np.mean(shares) < 0.45  # spans of 4 over 35 %, minus overlaps; 15 % would be the other recipe
+    with np.load(tmp_path / "run" / "masked.npz") as picture:
+        hidden = picture["is_masked"]
+    lengths = [len(run) for row in hidden for run in "".join("x" if m else " " for m in row).split()]
+    assert np.mean(lengths) > 2.5
+
+
+def test_a_checkpoint_knows_the_vocabulary_that_it_was_trained_with(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(command(prepared, tmp_path / "run", method="data2vec")) == 0
+    model = tmp_path / "run" / "checkpoint" / "model.safetensors"
+    check_vocabulary(model, load_tokenizer(prepared / "textfolder"))
+    (tmp_path / "other").mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(3):
+        words = [" ".join(rng.choice(FEW[::-1], 5)) + "!" for _ in range(100)]
+        (tmp_path / "other" / f"{i}.txt").write_text("\n\n".join(words))
+    choice = DataConfig(name="textfolder", path=str(tmp_path / "other"), vocab_size=VOCAB)
+    other = load_tokenizer(prepare(choice, tmp_path / "data").parent)
+    assert other.vocab_size == VOCAB
+    with pytest.raises(UserError, match=r"model\.safetensors was trained with another vocabulary .* prepare the text"):
+        check_vocabulary(model, other)
+
+
+def test_a_sequence_over_the_position_limit_is_a_mistake(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command(prepared, tmp_path, method="data2vec", **{"text.max_positions": "20"})
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "text.tokens_per_sample = 24" in error and "2 to text.max_positions = 20" in error
 
 
 def test_another_vocabulary_than_the_prepared_one_is_a_mistake(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from data2vec.data.vocabulary import BOS, EOS, PAD, UNK, WORDS, Tokenizer
+from data2vec.data.vocabulary import BOS, EOS, FILE, PAD, UNK, WORDS, Tokenizer
 from data2vec.errors import UserError
 
-FILE = "vocabulary.model"
 SAMPLE_BYTES = 8 * 2**20
 """About as much text is enough to learn the pieces from."""
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from data2vec.data.byte_pairs import FILES, BytePairs
 from data2vec.data.manifest import read_manifest
-from data2vec.data.sentence_pieces import FILE, SentencePieces, train_pieces
-from data2vec.data.vocabulary import Tokenizer
+from data2vec.data.sentence_pieces import SentencePieces, train_pieces
+from data2vec.data.vocabulary import FILE, Tokenizer
 from data2vec.errors import UserError
 
 

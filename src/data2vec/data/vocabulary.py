@@ -11,6 +11,8 @@ WORDS = 4
 """Id of the first piece; <mask> has the last id."""
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+FILE = "vocabulary.model"
+"""SentencePiece model of a prepared text set."""
 WORD_START = "\u2581"
 """Stands for the space in front of a word where pieces are shown."""
 

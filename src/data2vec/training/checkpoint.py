@@ -14,10 +14,14 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from data2vec.data.vocabulary import Tokenizer
 from data2vec.errors import UserError
 from data2vec.training.run_folder import write_atomic
 
 log = logging.getLogger(__name__)
+
+VOCABULARY = "vocabulary"
+"""Key of a text checkpoint's header: the fingerprint of its tokenizer."""
 
 
 def save_model(path: Path, model: nn.Module, meta: dict[str, str]) -> None:
@@ -34,6 +38,21 @@ def load_model(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: damaged checkpoint ({error}); delete it and run again") from None
+
+
+def check_vocabulary(path: Path, tokenizer: Tokenizer) -> None:
+    """Compare a tokenizer with the one that a checkpoint was trained with, where its header names one.
+
+    Raises:
+        UserError: they are different ones, so that ids would mean other words.
+    """
+    with safetensors.safe_open(path, "pt") as file:
+        known = (file.metadata() or {}).get(VOCABULARY)
+    if known is not None and known != tokenizer.fingerprint:
+        raise UserError(
+            f"{path} was trained with another vocabulary than that of the prepared text (both may have "
+            f"{tokenizer.vocab_size} ids): prepare the text as for that run, or pre-train again"
+        )
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """What was masked in text and what the student knows about it: the arrays behind the report's picture.
 
-For each hidden token `nearest` is the token of the training text whose *teacher target* is nearest to the
-student's prediction.
+Targets are latent, so the student names no token. For each hidden one `nearest` are the tokens of other training
+text whose *teacher targets* are nearest to the student's prediction.
 """
 
 import io
@@ -22,11 +22,17 @@ from data2vec.training.run_folder import write_atomic
 from data2vec.training.streams import num_clones, text_batch
 
 BANK = 64  # training blocks whose tokens can be retrieved
+NEAREST = 3
+ROWS = 256  # predictions that are compared at once
 
 
 @torch.no_grad()
 def text_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
-    """Write masked.npz: tokens (N, T) with their `pieces`, `is_masked`, `error` (NaN where visible), `nearest`."""
+    """Write masked.npz of `count` training blocks (N, T).
+
+    `pieces` (N, T) and `nearest` (N, T, 3) as text, `is_masked` (N, T), `error` (N, T) float32; `nearest` is empty and
+    `error` NaN where the token is visible.
+    """
     folder = Path(config.data_dir) / config.data.name
     dataset = TextSet(folder, "train", config.data.vocab_size, config.data.tokenizer)
     blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
@@ -51,20 +57,34 @@ def text_picture(path: Path, method: Method, config: RunConfig, device: Device, 
         known = slice(None) if padding is None else ~padding
         vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
         ids.append(inputs[known].flatten())
-    nearest = torch.cat(ids)[_nearest(output.pred[first].float(), torch.cat(vectors))]
+    predicted = output.pred[first][is_masked].float()
+    best = nearest_tokens(predicted, torch.cat(vectors), torch.cat(ids), NEAREST)
     tokenizer = load_tokenizer(folder)
+    pieces = np.array([*(tokenizer.piece(i) for i in range(tokenizer.vocab_size)), ""])  # id -1 is no token
+    nearest = np.full((*is_masked.shape, NEAREST), -1)
+    nearest[is_masked.cpu().numpy()] = best.cpu().numpy()
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        tokens=tokens[:count],
-        pieces=np.array([tokenizer.piece(i) for i in range(tokenizer.vocab_size)]),
+        pieces=pieces[tokens[:count]],
         is_masked=is_masked.cpu().numpy(),
-        error=errors.cpu().numpy(),
-        nearest=nearest.cpu().numpy(),
+        error=errors.float().cpu().numpy(),
+        nearest=pieces[nearest],
     )
     write_atomic(path, buffer.getvalue())
 
 
-def _nearest(pred: Tensor, bank: Tensor) -> Tensor:
-    """Index of the nearest bank row (N, D) for each position of `pred` (R, T, D) -> (R, T)."""
-    return torch.stack([torch.cdist(row[None], bank[None])[0].argmin(1) for row in pred])
+def nearest_tokens(pred: Tensor, bank: Tensor, ids: Tensor, count: int) -> Tensor:
+    """Different tokens whose vectors in `bank` (N, D) are nearest to each of `pred` (P, D), nearest first, (P, count).
+
+    `ids` (N,) are the tokens of the bank; -1 where it holds fewer different ones.
+    """
+    different, place = ids.unique(return_inverse=True)
+    found = torch.full((len(pred), count), -1, dtype=ids.dtype, device=pred.device)
+    for start in range(0, len(pred), ROWS):
+        distance = torch.cdist(pred[start : start + ROWS], bank)
+        least = distance.new_full((len(distance), len(different)), torch.inf)
+        least.scatter_reduce_(1, place.expand(len(distance), -1), distance, "amin")
+        best = least.topk(min(count, len(different)), largest=False).indices
+        found[start : start + ROWS, : best.shape[1]] = different[best]
+    return found

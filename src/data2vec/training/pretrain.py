@@ -10,10 +10,11 @@ import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
+from data2vec.data.tokenizer import load_tokenizer
 from data2vec.errors import UserError
 from data2vec.methods.build import Method, build_method
 from data2vec.methods.step import Batch
-from data2vec.training.checkpoint import save_model
+from data2vec.training.checkpoint import VOCABULARY, save_model
 from data2vec.training.device import Device, choose_device
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
@@ -40,6 +41,9 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
     write_atomic(folder.path / "config.yaml", schema.dump(config))
     device = choose_device(config.train)
     batches = pretraining_batches(config)
+    meta = {"config": schema.dump(config)}
+    if config.modality == "text":
+        meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
     optimizer = Adam(
@@ -53,9 +57,9 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
         eps=config.optim.eps,
     )
     plan = _plan(config, method, batches, device)
-    progress = train(plan, method, optimizer, device, folder, identity(config))
+    progress = train(plan, method, optimizer, device, folder, identity(config) + meta.get(VOCABULARY, ""))
     # ---- final artefacts; metrics.json last, because its presence means complete
-    save_model(folder.model, method, {"config": schema.dump(config)})
+    save_model(folder.model, method, meta)
     with device.autocast():
         save_picture(folder.path / "masked.npz", method.eval(), config, device)
     facts = {
