@@ -1,6 +1,7 @@
 """The table of data sets: where each comes from, its licence, and how to get it by hand.
 
-One row is one data set of any modality; `data.name=` picks a row. The speech sets have a module of their own.
+One row is one data set of any modality; `data.name=` picks a row. Speech sets and sets of labelled
+sentences have modules of their own.
 """
 
 from __future__ import annotations
@@ -251,5 +252,5 @@ def find_source(name: str) -> Source:
     raise UserError(
         f"unknown data set data.name={name!r}{hint} Known: {', '.join(sorted(SOURCES))}. "
         "For images of your own use data.name=imagefolder data.path=FOLDER, for recordings data.name=audiofolder, "
-        "for text data.name=textfolder"
+        "for text data.name=textfolder, for labelled sentences data.name=sentences"
     )
