@@ -307,6 +307,9 @@ class FinetuneConfig(Section):
     init: Literal["pretrained", "scratch", "tfidf"] = Field(
         "pretrained", description="where the encoder starts; tfidf: text, a control without a network"
     )
+    start_from: str | None = Field(
+        None, description="folder of an earlier fine-tuning whose encoder is taken instead (text: RTE from MNLI)"
+    )
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     head_norm: bool = Field(True, description="layer norm between pooling and classifier")
     updates: Positive = Field(125_100, description="optimiser updates (scaled by budget)")

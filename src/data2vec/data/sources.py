@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 
 from data2vec.data.origin import GIB, Download, MirrorCopy, Source
+from data2vec.data.sentence_sources import SENTENCES
 from data2vec.data.speech_sources import SPEECH
 from data2vec.errors import UserError
 
@@ -234,6 +235,7 @@ _TABLE = (
         by_hand="put your .txt files (UTF-8, a file a document) into FOLDER, or into FOLDER/train, valid and test",
         unpacked_limit=2**50,
     ),
+    *SENTENCES,
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _TABLE}

@@ -10,8 +10,9 @@ import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.downstream import images
+from data2vec.downstream import images, sentences
 from data2vec.downstream.task import Scores, Task, task_data
+from data2vec.downstream.tfidf import fit_control
 from data2vec.training.checkpoint import load_model, save_model
 from data2vec.training.device import Device, choose_device
 from data2vec.training.layer_decay import layer_decay_scales
@@ -23,13 +24,19 @@ from data2vec.training.schedules import LearningRate, stage_lengths
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {"images": images.build_task}
+KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {
+    "images": images.build_task,
+    "sentences": sentences.build_task,
+}
 
 
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     """Fine-tune the encoder of `init_run` in `run_dir`; an unfinished run is continued."""
     with RunFolder(run_dir) as folder:
-        _finetune(config, init_run, folder)
+        if config.finetune.init == "tfidf":
+            fit_control(config, folder)
+        else:
+            _finetune(config, init_run, folder)
 
 
 def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
@@ -51,6 +58,9 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     chosen = best.restore(ft.updates)
     scores = _evaluate(task, task.reported)
     save_model(folder.model, task.model, {"config": schema.dump(config)})
+    with torch.no_grad():
+        task.model.eval()
+        task.finish(folder.path)
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
