@@ -43,6 +43,12 @@ class DataConfig(Section):
     )
     train_split: str = Field("train", description="speech: the split that is trained on, or several joined by +")
     also: list[str] = Field([], description="speech: further prepared sets whose train split joins pre-training")
+    tokenizer: Literal["bpe", "unigram", "gpt2"] = Field(
+        "bpe", description="text: SentencePiece learned from the data (bpe, unigram), or the files in bpe_dir (gpt2)"
+    )
+    bpe_dir: str | None = Field(
+        None, description="text: folder with encoder.json, vocab.bpe, dict.txt for gpt2, null = data.path"
+    )
 
 
 class VisionConfig(Section):
@@ -307,6 +313,9 @@ class FinetuneConfig(Section):
 
     init: Literal["pretrained", "scratch", "tfidf"] = Field(
         "pretrained", description="where the encoder starts; tfidf: text, a control without a network"
+    )
+    start_from: str | None = Field(
+        None, description="folder of an earlier fine-tuning whose encoder is taken instead (text: RTE from MNLI)"
     )
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     head_norm: bool = Field(True, description="layer norm between pooling and classifier")

@@ -58,7 +58,7 @@ class Manifest(BaseModel):
     modality: str
     classes: list[str]
     splits: dict[str, SplitEntry]
-    format: Literal["packed", "folder"]
+    format: Literal["packed", "folder", "sentences"]
     source: Literal["mirror", "download", "embedded", "folder"]
     licence: str
     citation: str

@@ -35,12 +35,12 @@ class Source:
     """One data set.
 
     `kind`: "embedded" ships with a library, "packed" comes as archives and is packed into arrays, "folder"
-    stays as image files (unpacked from the mirror's archive, or where `data.path` says).
+    stays as image files (unpacked from the mirror's archive, or where `data.path` says), "sentences" are labelled.
     """
 
     name: str
     modality: Literal["vision", "speech", "text"]
-    kind: Literal["embedded", "packed", "folder"]
+    kind: Literal["embedded", "packed", "folder", "sentences"]
     title: str
     licence: str
     citation: str

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from data2vec.data.audio_preparation import prepare_audio
 from data2vec.data.images import prepare_images
+from data2vec.data.sentence_sets import prepare_sentences
 from data2vec.data.sources import Source, find_source
 from data2vec.data.text_preparation import prepare_text
 from data2vec.data.tokenizer import TokenizerChoice
@@ -34,6 +35,8 @@ def prepare(config: DataChoice, data_dir: Path, mirror: Path | None = None, offl
     """
     source = find_source(config.name)
     path = Path(config.path).expanduser() if config.path else None
+    if source.kind == "sentences":
+        return prepare_sentences(source, path, data_dir, mirror, offline)
     if source.modality == "text":
         return prepare_text(source, path, data_dir, mirror, offline, config)
     return PREPARERS[source.modality](source, path, data_dir, mirror, offline)

@@ -1,6 +1,7 @@
 """The table of data sets: where each comes from, its licence, and how to get it by hand.
 
-One row is one data set of any modality; `data.name=` picks a row. The speech sets have a module of their own.
+One row is one data set of any modality; `data.name=` picks a row. Speech sets and sets of labelled
+sentences have modules of their own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 
 from data2vec.data.origin import GIB, Download, MirrorCopy, Source
+from data2vec.data.sentence_sources import SENTENCES
 from data2vec.data.speech_sources import SPEECH
 from data2vec.errors import UserError
 
@@ -233,6 +235,7 @@ _TABLE = (
         by_hand="put your .txt files (UTF-8, a file a document) into FOLDER, or into FOLDER/train, valid and test",
         unpacked_limit=2**50,
     ),
+    *SENTENCES,
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _TABLE}
@@ -251,5 +254,5 @@ def find_source(name: str) -> Source:
     raise UserError(
         f"unknown data set data.name={name!r}{hint} Known: {', '.join(sorted(SOURCES))}. "
         "For images of your own use data.name=imagefolder data.path=FOLDER, for recordings data.name=audiofolder, "
-        "for text data.name=textfolder"
+        "for text data.name=textfolder, for labelled sentences data.name=sentences"
     )

@@ -13,6 +13,10 @@ from data2vec.data.batches import evaluation_batches
 from data2vec.data.images import load_images
 from data2vec.downstream.speech_batches import evaluation_inputs
 from data2vec.downstream.speech_data import labelled_splits, subset
+from data2vec.data.sentence_batches import evaluation_batches as token_batches
+from data2vec.data.sentence_sets import load_sentences
+from data2vec.data.text import pad_rows
+from data2vec.data.vocabulary import PAD
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder, EncoderOutput
@@ -133,9 +137,39 @@ def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
         energies = fbank(waveform[None], num_mel_bins=bins, sample_frequency=SAMPLE_RATE)
         rows.append(torch.cat([energies.mean(0), energies.std(0, correction=0)]))
     return torch.stack(rows).numpy()
+def text_features(
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of the encoder, averaged over the tokens of a row, or reduced TF-IDF features of its words.
+
+    Where the labels of `test` are withheld, those of `valid` take its place.
+    """
+    from data2vec.downstream import sentences, tfidf  # they build on this module
+
+    folder = probe_data(config)
+    name = split if split == "train" else sentences.reported_splits(folder)[0]
+    dataset = load_sentences(folder, name)
+    if not dataset.classes or dataset.labels is None:
+        raise UserError(f"probe.data = {folder.name} is not allowed: its labels are scores, a probe needs classes")
+    chosen = stratified(dataset.labels, config.probe.train_limit if split == "train" else None, seed=0)
+    if encoder is None:
+        train = load_sentences(folder, "train")
+        return tfidf.reduced_counts(train, dataset)[chosen], dataset.labels[chosen]
+    texts = sentences.Texts(sentences.run_tokenizer(config), config.text.max_positions)
+    rows = [texts.rows(texts.checked(dataset))[i] for i in chosen]
+    features = np.zeros((len(rows), config.model.dim), dtype=np.float32)
+    for members in token_batches(rows):
+        tokens = torch.from_numpy(pad_rows([rows[i] for i in members])[0]).to(device.torch)
+        is_token = (tokens != PAD).unsqueeze(-1)
+        with device.autocast():
+            output = encoder(tokens, ~is_token.squeeze(-1)).x
+        mean = (output.float() * is_token).sum(1) / is_token.sum(1)
+        features[members] = mean.cpu().numpy()
+    return features, dataset.labels[chosen]
 
 
 FEATURES: dict[str, Callable[[RunConfig, str, Encoder | None, Device], tuple[np.ndarray, np.ndarray]]] = {
     "vision": image_features,
     "speech": speech_features,
+    "text": text_features,
 }

@@ -10,8 +10,9 @@ import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.downstream import images, recognition, recordings
+from data2vec.downstream import images, recognition, recordings, sentences
 from data2vec.downstream.task import Scores, Task, task_data
+from data2vec.downstream.tfidf import fit_control
 from data2vec.errors import UserError
 from data2vec.training.checkpoint import load_model, save_model
 from data2vec.training.device import Device, choose_device
@@ -28,6 +29,7 @@ KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {
     "images": images.build_task,
     "recordings": recordings.build_task,
     "ctc": recognition.build_task,
+    "sentences": sentences.build_task,
 }
 MODALITY_OF = {"images": "vision", "recordings": "speech", "ctc": "speech", "sentences": "text"}
 
@@ -35,7 +37,10 @@ MODALITY_OF = {"images": "vision", "recordings": "speech", "ctc": "speech", "sen
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     """Fine-tune the encoder of `init_run` in `run_dir`; an unfinished run is continued."""
     with RunFolder(run_dir) as folder:
-        _finetune(config, init_run, folder)
+        if config.finetune.init == "tfidf":
+            fit_control(config, folder)
+        else:
+            _finetune(config, init_run, folder)
 
 
 def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
@@ -62,6 +67,9 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     chosen = best.restore(ft.updates)
     scores = _evaluate(task, task.reported)
     save_model(folder.model, task.model, {"config": schema.dump(config)})
+    with torch.no_grad():
+        task.model.eval()
+        task.finish(folder.path)
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),

@@ -50,6 +50,7 @@ class Task:
     reported: str = "test"
     select: str | None = None
     select_highest: bool = True
+    finish: Callable[[Path], None] = lambda run_dir: None  # writes further files of the result, such as predictions
 
 
 def task_data(config: RunConfig) -> Path:
@@ -58,5 +59,7 @@ def task_data(config: RunConfig) -> Path:
 
 
 def start_encoder(config: RunConfig, init_run: Path) -> Encoder:
-    """The encoder that fine-tuning starts from: pre-trained, or the same network from scratch."""
-    return load_encoder(config, init_run) if config.finetune.init == "pretrained" else build_encoder(config)
+    """The encoder that fine-tuning starts from: pre-trained, fine-tuned before, or from scratch."""
+    if config.finetune.init != "pretrained":
+        return build_encoder(config)
+    return load_encoder(config, Path(config.finetune.start_from or init_run))
