@@ -279,7 +279,9 @@ class _Machine:
     def name(self, module: str, name: str) -> None:
         found = Name(_expect(module, str), _expect(name, str))
         if not is_allowed(found):
-            raise PickleRefused(f"it names {str(found)[:100]!r}, which no checkpoint of data2vec needs; nothing was run")
+            raise PickleRefused(
+                f"it names {str(found)[:100]!r}, which no checkpoint of data2vec needs; nothing was run"
+            )
         self.stack.append(found)
 
     def op_reduce(self, _: Any) -> None:

@@ -150,7 +150,8 @@ class TorchFile:
         if kind.module == "torch._utils" and kind.name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return _tensor(*arguments[:4])
         if kind.module == "torch._utils" and kind.name == "_rebuild_tensor_v3":
-            return _tensor(*arguments[:4], dtype=arguments[6])
+            storage, offset, shape, stride = arguments[:4]
+            return _tensor(storage, offset, shape, stride, arguments[6])
         if kind.module == "torch._utils" and kind.name.startswith("_rebuild_parameter"):
             return arguments[0]
         if kind.name == "_rebuild_from_type_v2":
@@ -169,7 +170,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, dtype: Any = Non
         raise PickleRefused("one of its tensors has no block of numbers")
     if not _whole(shape) or not _whole(stride) or not _whole((offset,)) or len(shape) != len(stride):
         raise PickleRefused("the shape of one of its tensors is damaged")
-    kind = storage.dtype
+    kind: Any = storage.dtype
     if dtype is not None:
         kind = getattr(torch, dtype.name, None) if isinstance(dtype, Name) else None
         if not isinstance(kind, torch.dtype):
