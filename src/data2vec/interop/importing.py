@@ -132,7 +132,7 @@ def configuration(layout: Layout, more: Sections, source: Source) -> RunConfig:
     if layout.modality == "speech" and "normalize" in source.task:
         values["speech"]["normalise"] = bool(source.task["normalize"])
     decoder = values["decoder"]
-    decoder["groups"] = math.gcd(decoder["dim"], decoder["groups"])
+    decoder["groups"] = math.gcd(decoder["dim"], model["dim"], decoder["groups"])  # a recipe's, if the file has none
     return validate(values)
 
 

@@ -94,11 +94,14 @@ def read_pickle(content: bytes, call: Call, persistent: Callable[[Any], Any]) ->
     return value
 
 
+_HOLDERS = (dict, list, tuple, set, frozenset, Record)
+
+
 def children(value: Any) -> list[Any]:
     """What a container holds directly; nothing for other values."""
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return list(value)
     if isinstance(value, Record):
         return [*value.arguments, value.state, *value.items]
@@ -113,24 +116,28 @@ def measure(root: Any) -> tuple[int, int]:
     """
     sizes: dict[int, tuple[int, int]] = {}  # of containers that are done
     inside: set[int] = set()  # containers that we are within
-    stack: list[tuple[Any, bool]] = [(root, False)]
+    stack: list[tuple[Any, list[Any] | None]] = [(root, None)]
     while stack:
-        value, leave = stack.pop()
-        parts = [part for part in children(value) if isinstance(part, dict | list | tuple | set | frozenset | Record)]
-        if leave:
+        value, parts = stack.pop()
+        if parts is not None:
             inside.discard(id(value))
-            measured = [sizes[id(part)] for part in parts]
+            measured = [sizes.get(id(part), (0, 1)) for part in parts]
             depth = 1 + max((d for d, _ in measured), default=0)
-            count = 1 + len(children(value)) + sum(n for _, n in measured)
-            if depth > MAX_DEPTH or count > MAX_VALUES:
-                raise PickleRefused(f"its containers are nested too deeply or too often ({depth} levels)")
+            count = 1 + sum(n for _, n in measured)
+            if count > MAX_VALUES:
+                raise PickleRefused(f"it describes more than {MAX_VALUES:,} values by referring to the same ones")
             sizes[id(value)] = depth, count
+            if depth + len(inside) > MAX_DEPTH:
+                raise PickleRefused(f"its containers are nested more than {MAX_DEPTH} levels deep")
         elif id(value) in inside:
             raise PickleRefused("one of its containers contains itself")
         elif id(value) not in sizes:
+            parts = children(value)
             inside.add(id(value))
-            stack.append((value, True))
-            stack += [(part, False) for part in parts if id(part) not in sizes]
+            if len(inside) > MAX_DEPTH:
+                raise PickleRefused(f"its containers are nested more than {MAX_DEPTH} levels deep")
+            stack.append((value, parts))
+            stack += [(part, None) for part in parts if isinstance(part, _HOLDERS)]
     return sizes[id(root)]
 
 

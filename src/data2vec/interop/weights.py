@@ -41,9 +41,16 @@ REASONS = [
 
 
 def expected_shapes(config: RunConfig) -> Shapes:
-    """Parameters of student, head or decoder, and teacher of a configuration."""
-    with torch.device("meta"):
-        return dict(build_method(config).state_dict())
+    """Parameters of student, head or decoder, and teacher of a configuration.
+
+    Raises:
+        UserError: it describes no model, so the file that told it is not what it seems.
+    """
+    try:
+        with torch.device("meta"):
+            return dict(build_method(config).state_dict())
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        raise UserError(f"describes no model that can be built ({str(error).splitlines()[0]})") from None
 
 
 def name_all(names: Iterable[str], rules: list[Rule], unused: dict[str, str]) -> dict[str, str]:
