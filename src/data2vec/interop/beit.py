@@ -42,9 +42,9 @@ def port(facts: Facts) -> Layout:
 
 
 def _sections(facts: Facts, blocks: str, patch: str, hidden: str, shared: str, eps: float) -> Sections:
-    dim, channels, side = facts.shape(patch)[:3]
-    table = facts.shapes.get(f"{shared}relative_position_bias_table")
-    own = facts.shapes.get(f"{blocks}0.attn.relative_position_bias_table")
+    dim, channels, side = facts.shape(patch, 4)[:3]
+    table = facts.find(f"{shared}relative_position_bias_table", 2)
+    own = facts.find(f"{blocks}0.attn.relative_position_bias_table", 2)
     found = table or own
     scaled = f"{blocks}0.gamma_1" in facts.shapes
     scale = facts.told("layer_scale_init_value") or 1e-4
@@ -52,7 +52,7 @@ def _sections(facts: Facts, blocks: str, patch: str, hidden: str, shared: str, e
         "dim": facts.measured(dim, "embed_dim"),
         "depth": facts.measured(facts.count(rf"{blocks}(\d+)\."), "depth"),
         "heads": facts.heads(dim, "num_heads", found=found[1] if found else None),
-        "mlp_ratio": ratio(facts.shape(f"{blocks}0.{hidden}.weight")[0], dim),
+        "mlp_ratio": ratio(facts.shape(f"{blocks}0.{hidden}.weight", 2)[0], dim),
         "norm": "pre",
         "norm_eps": eps,
         "qkv_bias": "full" if f"{blocks}0.attn.qkv.bias" in facts.shapes else "no_key",
@@ -67,9 +67,9 @@ def _geometry(facts: Facts, table: tuple[int, ...] | None, patch: int) -> dict[s
     """Image size, from the number of relative or absolute positions."""
     keys = ("input_size", "image_size", "img_size")
     if table is not None:
-        grid = (math.isqrt(table[0] - 3) + 1) // 2
+        grid = (math.isqrt(max(0, table[0] - 3)) + 1) // 2
     elif facts.has("pos_embed"):
-        grid = math.isqrt(facts.shape("pos_embed")[1] - 1)
+        grid = math.isqrt(facts.shape("pos_embed", 3)[1] - 1)
     else:
         return {"image_size": facts.assume(224, "vision.image_size", *keys)}
     return {"image_size": facts.measured(grid * patch, *keys)}

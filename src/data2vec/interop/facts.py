@@ -1,10 +1,11 @@
 """What a foreign checkpoint says about its model: shapes of its tensors first, its stored configuration second."""
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from data2vec.errors import UserError
 from data2vec.interop.names import Rule
@@ -12,6 +13,8 @@ from data2vec.interop.report import Report
 
 Sections = dict[str, dict[str, Any]]
 """Sections of a configuration, as far as a file tells."""
+
+Value = TypeVar("Value")
 
 HEAD_WIDTH = 64
 """Channels of an attention head in every published model; used where the file does not tell."""
@@ -36,20 +39,30 @@ class Facts:
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], stored: Mapping[str, Any], report: Report) -> None:
         self.shapes, self.stored, self.report = shapes, stored, report
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor that must be there."""
-        if name not in self.shapes:
-            raise UserError(f"the checkpoint has no tensor {name}, so it is no complete model")
-        return self.shapes[name]
+    def find(self, name: str, axes: int) -> tuple[int, ...] | None:
+        """Shape of a tensor with so many axes, None if it is not there."""
+        shape = self.shapes.get(name)
+        if shape is not None and (len(shape) != axes or 0 in shape):
+            raise UserError(f"tensor {name} has the shape {shape}; it should have {axes} axes and not be empty")
+        return shape
+
+    def shape(self, name: str, axes: int) -> tuple[int, ...]:
+        """Shape of a tensor that must be there, with so many axes."""
+        shape = self.find(name, axes)
+        if shape is None:
+            raise UserError(f"there is no tensor {name}, so it is no complete model")
+        return shape
 
     def has(self, pattern: str) -> bool:
         """Whether the whole name of any tensor fits the pattern."""
         return any(re.fullmatch(pattern, name) for name in self.shapes)
 
     def count(self, pattern: str) -> int:
-        """How many numbered things there are: 1 + the largest number in the pattern's one group."""
+        """How many numbered things there are, by the number in the pattern's one group, from 0 without gaps."""
         numbers = [int(match[1]) for name in self.shapes if (match := re.match(pattern, name))]
-        return 1 + max(numbers, default=-1)
+        if len(set(numbers)) != 1 + max(numbers, default=-1):
+            raise UserError(f"of the numbered tensors {pattern} some are not there, so it is no complete model")
+        return len(set(numbers))
 
     def told(self, *keys: str) -> Any:
         """The stored value of the first of these dotted keys that has one, or None."""
@@ -61,6 +74,11 @@ class Facts:
                 return value
         return None
 
+    def number(self, *keys: str) -> float | None:
+        """The stored value of these keys where it is a number."""
+        value = self.told(*keys)
+        return value if isinstance(value, int | float) and math.isfinite(value) else None
+
     def assume(self, default: Any, what: str, *keys: str) -> Any:
         """The stored value, or `default`, which is then reported as assumed."""
         value = self.told(*keys)
@@ -69,7 +87,7 @@ class Facts:
             return default
         return value
 
-    def measured(self, value: Any, *keys: str) -> Any:
+    def measured(self, value: Value, *keys: str) -> Value:
         """A value that follows from the tensors; a different stored one is reported."""
         stored = self.told(*keys)
         if stored is not None and stored != value:
@@ -79,9 +97,9 @@ class Facts:
     def heads(self, dim: int, *keys: str, found: int | None = None) -> int:
         """Attention heads: counted by `found` where a tensor tells, else as stored, else by the usual width."""
         if found is not None:
-            return int(self.measured(found, *keys))
-        heads = int(self.assume(max(1, dim // HEAD_WIDTH), "attention heads", *keys))
-        if heads < 1 or dim % heads:
+            return self.measured(found, *keys)
+        heads = self.assume(max(1, dim // HEAD_WIDTH), "attention heads", *keys)
+        if type(heads) is not int or heads < 1 or dim % heads:
             raise UserError(f"the stored configuration says {keys[0]} = {heads}, which does not divide the width {dim}")
         return heads
 

@@ -16,16 +16,18 @@ MODALITIES = {"IMAGE": "vision", "AUDIO": "speech", "TEXT": "text"}
 
 def speech1(facts: Facts) -> Layout:
     """data2vec 1.0 on speech, and wav2vec 2.0, whose encoder is the same."""
-    dim = facts.shape("encoder.layer_norm.weight")[0]
+    dim = facts.shape("encoder.layer_norm.weight", 1)[0]
     pre = bool(facts.assume(False, "layer norm in front of the blocks", "layer_norm_first"))
-    kernels = {"pos_conv_depth": 1, "pos_conv_width": facts.shapes.get("encoder.pos_conv.0.weight_v", (0, 0, 0))[2]}
-    if not facts.has(r"encoder\.pos_conv\.0\.weight_v"):
-        kernels = position_chain(facts, "encoder.pos_conv.{}.0.weight", 0, "conv_pos", "pos_conv_depth")
-    width = "encoder.pos_conv.0.weight_v" if kernels["pos_conv_depth"] == 1 else "encoder.pos_conv.0.0.weight"
+    single = facts.find("encoder.pos_conv.0.weight_v", 3)
+    if single is not None:
+        first, positions = single, {"pos_conv_depth": 1, "pos_conv_width": single[2]}
+    else:
+        first = facts.shape("encoder.pos_conv.0.0.weight", 3)
+        positions = position_chain(facts, "encoder.pos_conv.{}.0.weight", 0, "conv_pos", "pos_conv_depth")
     sections: Sections = {
         "speech": waveform(facts, "feature_extractor.", "conv_feature_layers")
-        | kernels
-        | {"pos_conv_groups": groups(facts, width, dim, "conv_pos_groups"), "pos_conv_padding": "released"},
+        | positions
+        | {"pos_conv_groups": facts.measured(dim // first[1], "conv_pos_groups"), "pos_conv_padding": "released"},
         "model": {
             **fairseq_layers(facts, "encoder.layers.", dim, "encoder_attention_heads"),
             "norm": "pre" if pre else "post",
@@ -35,14 +37,14 @@ def speech1(facts: Facts) -> Layout:
     } | learning(facts)
     if (copied := facts.told("ema_layers_only")) is not None:
         sections["teacher"]["copied"] = ["context.pos_conv.*"] if copied else []
-    first = "wav2vec 2.0" if facts.has(r"quantizer\..*") or facts.told("_name") == "wav2vec2" else "data2vec 1.0"
-    return Layout(f"fairseq, {first} speech", "data2vec", "speech", sections, v1_speech(pre))
+    name = "wav2vec 2.0" if facts.has(r"quantizer\..*") or facts.told("_name") == "wav2vec2" else "data2vec 1.0"
+    return Layout(f"fairseq, {name} speech", "data2vec", "speech", sections, v1_speech(pre))
 
 
 def text1(facts: Facts) -> Layout:
     """data2vec 1.0 on text, and RoBERTa, whose encoder is the same."""
     inside = "encoder.sentence_encoder." if facts.has(r"encoder\.sentence_encoder\..*") else "decoder.sentence_encoder."
-    dim = facts.shape(f"{inside}embed_tokens.weight")[1]
+    dim = facts.shape(f"{inside}embed_tokens.weight", 2)[1]
     pre = facts.has(r"\w+\.sentence_encoder\.layer_norm\.weight")
     facts.measured(pre, "transformer.encoder.normalize_before", "encoder_normalize_before")
     head_layers = facts.count(r"encoder\.regression_head\.(\d+)\.") // 2 + 1
@@ -71,11 +73,11 @@ def multi(facts: Facts) -> Layout:
     if len(found) != 1:
         raise UserError(f"the checkpoint has encoders of {len(found)} modalities; one is needed")
     modality, stored = f"modality_encoders.{found[0]}.", f"modalities.{found[0].lower()}."
-    dim = facts.shape("blocks.0.norm1.weight")[0]
-    hidden = facts.shape("blocks.0.mlp.fc1.weight")[0]
+    dim = facts.shape("blocks.0.norm1.weight", 1)[0]
+    hidden = facts.shape("blocks.0.mlp.fc1.weight", 2)[0]
     alibi, found_heads = distance_bias(facts, modality, stored)
     facts.measured(dim, "embed_dim")
-    extra = facts.shapes.get(f"{modality}extra_tokens", (1, 0, dim))[1]
+    extra = (facts.find(f"{modality}extra_tokens", 3) or (1, 0, dim))[1]
     depth, prenet = facts.count(r"blocks\.(\d+)\."), facts.count(rf"{modality}context_encoder\.blocks\.(\d+)\.")
     model = {
         "dim": dim,
@@ -89,7 +91,7 @@ def multi(facts: Facts) -> Layout:
         "extra_tokens": facts.measured(extra, f"{stored}num_extra_tokens"),
         **alibi,
     }
-    if facts.told("mlp_ratio") is not None and int(dim * facts.told("mlp_ratio")) != hidden:
+    if int(dim * (facts.number("mlp_ratio") or hidden / dim)) != hidden:
         facts.measured(hidden / dim, "mlp_ratio")
     own = {"IMAGE": images2, "AUDIO": speech2, "TEXT": text2}[found[0]](facts, modality, stored, dim)
     sections: Sections = own | learning(facts) | {"decoder": decoder(facts, modality, stored, dim)}
@@ -101,9 +103,9 @@ def multi(facts: Facts) -> Layout:
 
 def images2(facts: Facts, modality: str, stored: str, dim: int) -> Sections:
     """Geometry of 2.0's images: patches from the projection, size from the positions' number."""
-    channels, patch = facts.shape(f"{modality}local_encoder.proj.weight")[1:3]
+    channels, patch = facts.shape(f"{modality}local_encoder.proj.weight", 4)[1:3]
     places = [f"{modality}{name}" for name in ("fixed_positional_encoder.positions", "positional_encoder.pos_embed")]
-    table = next((facts.shapes[name] for name in places if name in facts.shapes), None)
+    table = next((facts.find(name, 3) for name in places if name in facts.shapes), None)
     fixed = table is not None or bool(facts.told(f"{stored}fixed_positions"))
     if table is not None:
         size = facts.measured(math.isqrt(table[1]) * patch, f"{stored}input_size")
@@ -126,7 +128,7 @@ def speech2(facts: Facts, modality: str, stored: str, dim: int) -> Sections:
         | chain
         | {
             "feature_grad_mult": facts.told(f"{stored}local_grad_mult") or 1.0,
-            "pos_conv_groups": groups(facts, name.format(1), dim, f"{stored}conv_pos_groups"),
+            "pos_conv_groups": facts.measured(dim // facts.shape(name.format(1), 3)[1], f"{stored}conv_pos_groups"),
             "pos_conv_norm": facts.has(rf"{encoder}0\.weight"),
             "pos_conv_padding": "released",
         },
@@ -141,7 +143,8 @@ def text2(facts: Facts, modality: str, stored: str, dim: int) -> Sections:
 def waveform(facts: Facts, prefix: str, key: str) -> dict[str, Any]:
     """The convolutional front end: channels and kernels from the weights, strides as stored."""
     shapes = [
-        facts.shape(f"{prefix}conv_layers.{i}.0.weight") for i in range(facts.count(rf"{prefix}conv_layers\.(\d+)\."))
+        facts.shape(f"{prefix}conv_layers.{i}.0.weight", 3)
+        for i in range(facts.count(rf"{prefix}conv_layers\.(\d+)\."))
     ]
     text = facts.told(key)
     stored = convolutions(text) if isinstance(text, str) else []
@@ -164,7 +167,7 @@ def position_chain(facts: Facts, name: str, first: int, width: str, depth: str) 
     count = 0
     while name.format(first + count) in facts.shapes:
         count += 1
-    kernel = facts.shape(name.format(first))[2]
+    kernel = facts.shape(name.format(first), 3)[2]
     stored = facts.told(width)
     fits = isinstance(stored, int) and max(3, stored // count) == kernel
     return {
@@ -173,18 +176,13 @@ def position_chain(facts: Facts, name: str, first: int, width: str, depth: str) 
     }
 
 
-def groups(facts: Facts, name: str, channels: int, key: str) -> int:
-    """Groups of a convolution with so many input channels."""
-    return int(facts.measured(channels // max(1, facts.shape(name)[1]), key))
-
-
 def fairseq_layers(facts: Facts, prefix: str, dim: int, *heads: str) -> dict[str, Any]:
     """Width, depth and heads of a stack of fairseq's Transformer layers."""
     activation = facts.told("activation_fn", "transformer.activation_fn") or "gelu"
     if activation != "gelu":
         raise UserError(f"the stored configuration says activation_fn = {activation}; only gelu is built here")
     hidden = facts.measured(
-        facts.shape(f"{prefix}0.fc1.weight")[0], "encoder_ffn_embed_dim", "transformer.encoder.ffn_embed_dim"
+        facts.shape(f"{prefix}0.fc1.weight", 2)[0], "encoder_ffn_embed_dim", "transformer.encoder.ffn_embed_dim"
     )
     depth = facts.count(rf"{prefix}(\d+)\.")
     return {
@@ -197,8 +195,8 @@ def fairseq_layers(facts: Facts, prefix: str, dim: int, *heads: str) -> dict[str
 
 def embedding(facts: Facts, prefix: str, learned: str, stored: str = "transformer.") -> Sections:
     """Vocabulary and positions of text; `positions` holds what belongs into the model section."""
-    vocabulary, _ = facts.shape(f"{prefix}embed_tokens.weight")
-    table = facts.shapes.get(f"{prefix}embed_positions.weight")
+    vocabulary, _ = facts.shape(f"{prefix}embed_tokens.weight", 2)
+    table = facts.find(f"{prefix}embed_positions.weight", 2)
     lengths = (f"{stored}max_source_positions", "max_source_positions", "max_positions", "tokens_per_sample")
     if table is not None:
         positions, most = "learned", facts.measured(table[0] - 2, *lengths)  # the first two rows serve padding
@@ -223,12 +221,13 @@ def embedding(facts: Facts, prefix: str, learned: str, stored: str = "transforme
 def distance_bias(facts: Facts, modality: str, stored: str) -> tuple[dict[str, Any], int | None]:
     """2.0's ALiBi section, and the number of heads where its scale tells."""
     shape = facts.shapes.get(f"{modality}alibi_scale")
+    if shape is not None:
+        shape = (1, *shape) if len(shape) == 4 else facts.shape(f"{modality}alibi_scale", 5)
     used = facts.told(f"{stored}use_alibi_encoder")
     if not (shape is not None if used is None else used):
         return {"alibi": "none"}, None
     flat = facts.told(f"{stored}alibi_dims") == 1 or not modality.endswith("IMAGE.")
     shape = shape or (1, 1, 1, 1, 1)
-    shape = shape if len(shape) == 5 else (1, *shape)
     return {
         "alibi": "1d" if flat else facts.told(f"{stored}alibi_distance") or "manhattan",
         "alibi_scale_per_head": shape[2] > 1 or bool(facts.told(f"{stored}learned_alibi_scale_per_head")),
@@ -243,7 +242,8 @@ def decoder(facts: Facts, modality: str, stored: str, dim: int) -> dict[str, Any
     layers = facts.count(rf"{prefix}blocks\.(\d+)\.")
     if not layers:
         return {}
-    width, inside, kernel = facts.shape(f"{prefix}blocks.0.0.weight")[:3]
+    axes = 4 if modality.endswith("IMAGE.") else 3
+    width, inside, kernel = facts.shape(f"{prefix}blocks.0.0.weight", axes)[:3]
     residual = facts.assume(not modality.endswith("TEXT."), "decoder.residual", f"{stored}decoder_residual")
     return {
         "dim": facts.measured(width, f"{stored}decoder_dim"),
@@ -273,8 +273,8 @@ def learning(facts: Facts) -> Sections:
         sections["target"]["norm_layer"] = [kind for kind in kinds if facts.told(f"{kind}_norm_target_layer")]
         sections["target"]["norm_average"] = [k for k in ("layer", "instance") if facts.told(f"{k}_norm_targets")]
         sections["target"]["feature"] = "end" if facts.told("end_of_block_targets") else "ffn"
-        scale = facts.told("loss_scale")
-        sections["loss"]["scale"] = "inv_sqrt_dim" if scale is None or scale <= 0 else float(scale)
+        scale = facts.number("loss_scale") or 0.0
+        sections["loss"]["scale"] = float(scale) if scale > 0 else "inv_sqrt_dim"
     return sections
 
 

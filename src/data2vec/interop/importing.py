@@ -32,6 +32,10 @@ DATA = {"vision": "imagenet", "speech": "librispeech", "text": "textfolder"}
 SIZES = {768: "base", 1024: "large", 1280: "huge"}
 TASKS = {"output.": "ctc", "out_proj.": "sentence_classification", "classifier.": "classification"}
 
+# Far beyond every published model: a file may not ask for more than that without having the tensors.
+MOST_PATCHES = 256  # on a side
+MOST_TOKENS = 1 << 17
+
 
 @dataclass
 class Original:
@@ -133,7 +137,13 @@ def configuration(layout: Layout, more: Sections, source: Source) -> RunConfig:
         values["speech"]["normalise"] = bool(source.task["normalize"])
     decoder = values["decoder"]
     decoder["groups"] = math.gcd(decoder["dim"], model["dim"], decoder["groups"])  # a recipe's, if the file has none
-    return validate(values)
+    config = validate(values)
+    if config.vision.grid > MOST_PATCHES or config.text.max_positions > MOST_TOKENS:
+        raise UserError(
+            f"its stored configuration asks for images of {config.vision.image_size} pixels or texts of "
+            f"{config.text.max_positions} tokens, which is more than any model of data2vec takes"
+        )
+    return config
 
 
 def _told_by_parts(source: Source, task: str, heads: dict[str, str], averaged: dict[str, str]) -> Sections:
