@@ -123,6 +123,26 @@ def evaluate(words: Words) -> None:
     run(amend(config, words), run_dir, out)
 
 
+def import_checkpoint(words: Words) -> None:
+    """Import a checkpoint of the original implementations into a run folder.
+
+    python -m data2vec import file=base_libri.pt run_dir=results/imported/base_libri licence=MIT
+
+    file          .pt or .pth file of fairseq (1.0, 2.0) or of the BEiT-based script; nothing in it is run
+    run_dir       new folder, which finetune init_run= and evaluate run_dir= then take
+    licence       of the weights, kept in the folder's provenance
+    """
+    from data2vec.config import nearest
+    from data2vec.interop.importing import import_checkpoint as run
+
+    file, run_dir = _take_path(words, "file", "import"), _take_path(words, "run_dir", "import")
+    licence = words.pop("licence", None)
+    for key in words:
+        raise UserError(f"unknown key '{key}'{nearest(key, ['file', 'run_dir', 'licence'])}")
+    found = run(file, run_dir, licence)
+    log.info("imported: %s\n%s", run_dir, found.text())
+
+
 def report(words: Words) -> None:
     """Build results.csv, tables, figures and the page from the run folders.
 
@@ -166,6 +186,7 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "benchmark": benchmark,
+    "import": import_checkpoint,
     "report": report,
 }
 
@@ -183,7 +204,7 @@ def _overview() -> str:
 
 
 def _help_on_keys(name: str) -> str:
-    if name in ("prepare", "report"):
+    if name in ("prepare", "report", "import"):
         return "\n"
     from data2vec.compose import CONFIG_DIR
     from data2vec.config import describe_keys

@@ -22,6 +22,7 @@ _WAVEFORM: list[Rule] = [
 # One Transformer layer of fairseq, as 1.0 uses it for speech and text.
 FAIRSEQ_LAYER: list[Rule] = [
     (r"self_attn\.([qkv])_proj\.(.*)", r"attn.qkv.\2#\1"),
+    (r"self_attn\.in_proj_(weight|bias)", r"attn.qkv.\1"),  # RoBERTa's of 2019
     (r"self_attn\.out_proj\.(.*)", r"attn.proj.\1"),
     (r"self_attn_layer_norm\.(.*)", r"norm1.\1"),
     (r"(fc[12])\.(.*)", r"mlp.\1.\2"),
@@ -47,7 +48,7 @@ _EMBEDDING: list[Rule] = [
     (r"embed_positions\.(?:_float_tensor|weights)", None),
     (r"embed_tokens\.(.*)", r"encoder.local.tokens.\1"),
     (r"embed_positions\.(.*)", r"encoder.local.positions.\1"),
-    (r"layernorm_embedding\.(.*)", r"encoder.local.norm.\1"),
+    (r"(?:layernorm_embedding|emb_layer_norm)\.(.*)", r"encoder.local.norm.\1"),  # the second name is older
 ]
 
 V2: list[Rule] = [
@@ -63,7 +64,8 @@ V2: list[Rule] = [
         )
         for i in range(32)
     ),
-    (r"modality_encoders\.\w+\.fixed_positional_encoder\..*", None),
+    (r"modality_encoders\.\w+\.(?:fixed_)?positional_encoder\..*", None),  # the second name is older
+    (r"modality_encoders\.\w+\.encoder_mask", None),
     (r"modality_encoders\.\w+\.local_encoder\.(.*)", r"encoder.local.\1"),
     (r"modality_encoders\.\w+\.alibi_scale", r"encoder.context.alibi.scale"),
     (r"modality_encoders\.\w+\.extra_tokens", r"encoder.context.extra_tokens"),
@@ -125,17 +127,20 @@ def v1_speech(pre_norm: bool) -> list[Rule]:
         (r"encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1" if pre_norm else r"encoder.context.norm.\1"),
         *within(r"encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
         (r"final_proj\.(?:0\.)?(.*)", r"head.\1"),
+        (r"quantizer\..*|project_q\..*", None),  # wav2vec 2.0
     ]
 
 
 def v1_text(head_layers: int) -> list[Rule]:
     """Rules for 1.0 text; a head of several layers is a sequence of modules here as there, one is itself."""
     head = r"encoder\.regression_head\." + (r"0\." if head_layers == 1 else "")
+    inside = r"(?:en|de)coder\.sentence_encoder\."  # RoBERTa's of 2019 says decoder
     return [
         (r".*\.version", None),
-        *within(r"encoder\.sentence_encoder\.", _EMBEDDING),
-        *within(r"encoder\.sentence_encoder\.layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
-        (r"encoder\.sentence_encoder\.layer_norm\.(.*)", r"encoder.trunk.norm.\1"),
+        (r"(?:en|de)coder\.lm_head\..*", None),
+        *within(inside, _EMBEDDING),
+        *within(inside + r"layers\.(\d+)\.", FAIRSEQ_LAYER, r"encoder.trunk.blocks.\1."),
+        (inside + r"layer_norm\.(.*)", r"encoder.trunk.norm.\1"),
         (head + "(.*)", r"head.\1"),
     ]
 
@@ -151,7 +156,11 @@ def rename(name: str, rules: Sequence[Rule]) -> str | None:
 
 def translate(tensors: Mapping[str, Tensor], rules: Sequence[Rule], shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename tensors, fuse what is apart, and give them our shapes (size-1 axes differ between the code bases)."""
-    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, rules)) is not None}
+    return fuse({new: tensor for name, tensor in tensors.items() if (new := rename(name, rules)) is not None}, shapes)
+
+
+def fuse(renamed: Mapping[str, Tensor], shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join the thirds of fused tensors and give all that are in `shapes` the shape that they have there."""
     ours = {name: tensor for name, tensor in renamed.items() if "#" not in name}
     for whole in dict.fromkeys(name.partition("#")[0] for name in renamed if "#" in name):
         ours[whole] = torch.cat([renamed[f"{whole}#{part}"] for part in "qkv"])
