@@ -106,7 +106,7 @@ def _translate(theirs: dict[str, Tensor], model_type: str, config: RunConfig) ->
         thirds = [renamed.get(f"{whole}#{x}") for x in "qkv"]
         if any(third is None for third in thirds) or len({t.shape[1:] for t in thirds if t is not None}) > 1:
             raise UserError(f"query, key and value of {whole.partition('.attn')[0]} are not all there, or differ")
-    return fuse(renamed), report
+    return fuse(renamed, {}), report
 
 
 def _why_unused(name: str, theirs: dict[str, Tensor]) -> str:
