@@ -70,13 +70,16 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     config, origin = checkpoint.config, checkpoint.provenance
     data = training_data(checkpoint)
     words = {
-        "what": f"{method_of(checkpoint)} ({checkpoint.kind})",
+        "what": " - ".join(dict.fromkeys((method_of(checkpoint), checkpoint.kind))),
         "architecture": architecture(config),
         "parameters": f"{parameters(checkpoint):,} in the encoder",
         "weights": "student and teacher" if has_teacher(checkpoint) else "student",
-        "head": HEADS[task_of(checkpoint.tensors)] + (f", {len(checkpoint.labels)} labels" if checkpoint.labels else ""),
+        "head": HEADS[task_of(checkpoint.tensors)]
+        + (f", {len(checkpoint.labels)} labels" if checkpoint.labels else ""),
         "input": _input(config),
-        "training data": "; ".join(filter(None, (data.get("name"), data.get("licence") and f"licence {data['licence']}"))),
+        "training data": "; ".join(
+            filter(None, (data.get("name"), data.get("licence") and f"licence {data['licence']}"))
+        ),
         "training": _training(config, origin),
         "licence": str(origin.get("licence", OWN_LICENCE)),
         "from": str(origin.get("imported_from", f"trained by this project, commit {origin.get('commit', 'unknown')}")),
@@ -94,11 +97,15 @@ def model_card(checkpoint: Checkpoint, title: str, use: str, notes: list[str]) -
     licence = found["licence"] if re.fullmatch(r"[a-z0-9.-]+", found["licence"]) else "other"
     head = ["---", f"license: {licence}", f"tags: [data2vec, {checkpoint.config.modality}]", "---"]
     lines = [*head, f"# {title}", "", f"{found['what']}. {found['architecture']}.", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {text.replace('|', '/')} |" for name, text in found.items() if name not in ("what", "metrics")]
+    lines += [
+        f"| {name} | {text.replace('|', '/')} |" for name, text in found.items() if name not in ("what", "metrics")
+    ]
     rows = checkpoint.metrics.get("rows", [])
     if rows:
         lines += ["", "## Metrics", "", "| metric | value | data |", "|---|---|---|"]
-        lines += [f"| {row['metric']} | {row['value']:.4g} {row.get('unit', '')} | {row.get('dataset', '')} |" for row in rows]
+        lines += [
+            f"| {row['metric']} | {row['value']:.4g} {row.get('unit', '')} | {row.get('dataset', '')} |" for row in rows
+        ]
     lines += ["", "## Use", "", "```python", use.strip(), "```"]
     if notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]

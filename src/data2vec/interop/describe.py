@@ -8,4 +8,6 @@ from data2vec.interop.load import open_checkpoint
 
 def describe(path: Path) -> str:
     """One line per fact. Raises UserError if the checkpoint cannot be read."""
-    return "\n".join([str(path), *(f"  {name:14} {text}" for name, text in facts(open_checkpoint(path)).items())]) + "\n"
+    return (
+        "\n".join([str(path), *(f"  {name:14} {text}" for name, text in facts(open_checkpoint(path)).items())]) + "\n"
+    )

@@ -119,7 +119,8 @@ def _call(checkpoint: Checkpoint) -> str:
 
 
 def _notes(checkpoint: Checkpoint, huggingface: bool) -> list[str]:
-    config, notes = checkpoint.config, []
+    config = checkpoint.config
+    notes: list[str] = []
     if not huggingface:
         return notes
     if model_type(config) == "data2vec-audio" and config.speech.pos_conv_padding == "zeroed":

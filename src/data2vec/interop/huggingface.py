@@ -3,6 +3,7 @@
 Data2VecAudio, Data2VecText and Data2VecVision, plain or with a head, and the encoders of Wav2Vec2 and ViTMAE.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,20 @@ from data2vec.errors import UserError
 from data2vec.interop import huggingface_files as files
 from data2vec.interop.huggingface_config import MODALITY, Values, run_config
 from data2vec.interop.huggingface_names import HEADS, PREFIXES, UNUSED, encoder_pairs, importing
+from data2vec.interop.imported import save_imported
 from data2vec.interop.names import fuse, rename
 from data2vec.interop.pretrained import Task, build_model, tensors_of
 from data2vec.interop.report import Report
 
 MASK_TOKEN = "encoder.context.mask_token"
 POSITIONS, WORDS = "encoder.local.positions.weight", "embeddings.word_embeddings.weight"
+TASKS: dict[Task, str] = {
+    "none": "pretraining",
+    "ctc": "ctc",
+    "sentence": "sentence_classification",
+    "image": "classification",
+    "words": "masked_lm",
+}
 SEGMENTS = "embeddings.token_type_embeddings.weight"
 
 
@@ -70,9 +79,26 @@ def read_huggingface(folder: Path) -> HuggingFaceModel:
         "licence": files.licence(folder),
         "format": f"Hugging Face {model_type}",
         "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else model_type,
+        "task": TASKS[head_task(theirs, model_type)],
         "labels": files.labels(folder, content),
     }
     return HuggingFaceModel(config, tensors, report, provenance)
+
+
+def import_huggingface(folder: Path, run_dir: Path, licence: str | None = None) -> Report:
+    """Write the run folder of a model of Hugging Face; what became of its keys.
+
+    Raises:
+        UserError: as `read_huggingface`, or `run_dir` is taken.
+    """
+    found = read_huggingface(folder)
+    provenance = found.provenance | ({"licence": licence} if licence else {})
+    save_imported(run_dir, found.config, found.tensors, provenance, {"import.json": _json(found.report.as_dict())})
+    return found.report
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
 
 
 def head_task(theirs: Mapping[str, Tensor], model_type: str) -> Task:

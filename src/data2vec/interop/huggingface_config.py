@@ -49,8 +49,7 @@ _IMAGE = _SIZES | {
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     "data2vec-audio": _SPEECH | {"num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19},
-    "wav2vec2": _SPEECH
-    | {"num_conv_pos_embeddings": 128, "do_stable_layer_norm": False, "feat_extract_norm": "group"},
+    "wav2vec2": _SPEECH | {"num_conv_pos_embeddings": 128, "do_stable_layer_norm": False, "feat_extract_norm": "group"},
     "data2vec-text": _SIZES
     | {
         "hidden_act": "gelu",

@@ -75,7 +75,7 @@ def _renamed(config: RunConfig, tensors: Mapping[str, Tensor], kind: str, task: 
     # a model without head has no prefix
     prefix = PREFIXES[kind] if task != "none" else ""
     found = {}
-    for name, tensor in tensors.items():
+    for name in tensors:
         if not name.startswith("encoder.") or (kind == "vit_mae" and name.endswith(".mask_token")):
             continue
         thirds = [f"{name}#{x}" for x in "qkv"] if ".attn.qkv." in name else [name]
@@ -101,7 +101,9 @@ def _check(config: RunConfig, kind: str, allowed: Mapping[str, tuple[Any, ...]])
         value = operator.attrgetter(key)(config)
         if value not in values:
             words = " or ".join(map(str, values))
-            raise UserError(f"{key} = {value} does not exist in transformers' {kind}, only {words}; use format=data2vec")
+            raise UserError(
+                f"{key} = {value} does not exist in transformers' {kind}, only {words}; use format=data2vec"
+            )
 
 
 def _sizes(config: RunConfig) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def licence(folder: Path) -> str:
 
 def labels(folder: Path, config: dict[str, Any]) -> list[str]:
     """Names of classes by id, or letters by id (vocab.json); [] without any."""
-    names: dict[Any, Any] = config.get("id2label") if isinstance(config.get("id2label"), dict) else {}
+    found = config.get("id2label")
+    names: dict[Any, Any] = found if isinstance(found, dict) else {}
     if (folder / "vocab.json").is_file() and "vocab_size" in config:
         letters = read_json(folder / "vocab.json")
         names = {number: letter for letter, number in letters.items() if type(number) is int}

@@ -27,7 +27,10 @@ _FRONT: list[Pair] = [
     ("feature_extractor.conv_layers.{i}.layer_norm.{p}", "encoder.local.stack.norms.{i}.{p}"),
     ("feature_projection.layer_norm.{p}", "encoder.local.norm.{p}"),
     ("feature_projection.projection.{p}", "encoder.local.proj.{p}"),
-    *((f"encoder.layers.{{i}}.attention.{x}_proj.{{p}}", f"encoder.trunk.blocks.{{i}}.attn.qkv.{{p}}#{x}") for x in "qkv"),
+    *(
+        (f"encoder.layers.{{i}}.attention.{x}_proj.{{p}}", f"encoder.trunk.blocks.{{i}}.attn.qkv.{{p}}#{x}")
+        for x in "qkv"
+    ),
     ("encoder.layers.{i}.attention.out_proj.{p}", "encoder.trunk.blocks.{i}.attn.proj.{p}"),
     ("encoder.layers.{i}.layer_norm.{p}", "encoder.trunk.blocks.{i}.norm1.{p}"),
     ("encoder.layers.{i}.feed_forward.intermediate_dense.{p}", "encoder.trunk.blocks.{i}.mlp.fc1.{p}"),
@@ -119,7 +122,10 @@ UNUSED: list[tuple[str, str]] = [
     (r"(quantizer|project_q|project_hid)\..*", "wav2vec 2.0's quantiser: used in its pre-training only"),
     (r"decoder\..*", "MAE's decoder: used in its pre-training only"),
     (r"(decode_head|auxiliary_head|fpn[12])\..*", "a head for segmentation, which does not exist here"),
-    (r"(projector|classifier|qa_outputs|pooler|lm_head|layer_weights|tdnn|objective)\b.*", "a head without counterpart"),
+    (
+        r"(projector|classifier|qa_outputs|pooler|lm_head|layer_weights|tdnn|objective)\b.*",
+        "a head without counterpart",
+    ),
 ]
 """Their tensors that have no place here, and why; a name is looked up only if no pair has it."""
 

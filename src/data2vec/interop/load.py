@@ -61,7 +61,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def load(path: str | Path, weights: str = "student") -> PretrainedEncoder:
-    """The encoder of a checkpoint, ready for use: `features = load(path)(inputs, padding)`.
+    """The encoder of a checkpoint, in evaluation mode: `encoder(inputs, padding)` are features.
 
     Args:
         path: run folder, exported folder, folder of Hugging Face, or file of the original implementations.
@@ -92,7 +92,9 @@ def _own(path: Path) -> Checkpoint:
     provenance, metrics = _json(path / "provenance.json"), _json(path / "metrics.json")
     labels = metrics.get("classes") or provenance.get("labels") or _json(path / "symbols.json", list) or []
     kind = "imported run folder" if "imported_from" in provenance else "run folder"
-    return Checkpoint(path, "exported folder" if exported.is_file() else kind, config, tensors, provenance, metrics, labels)
+    return Checkpoint(
+        path, "exported folder" if exported.is_file() else kind, config, tensors, provenance, metrics, labels
+    )
 
 
 def _original(path: Path) -> Checkpoint:

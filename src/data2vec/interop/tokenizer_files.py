@@ -100,7 +100,7 @@ def _letters(labels: list[str]) -> dict[str, str]:
 def _tokenizer(model: bytes) -> dict[str, Any]:
     from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
     mask = len(pieces)
     tokens = [*enumerate(SPECIAL), (mask, "<mask>")]
