@@ -19,7 +19,7 @@ from data2vec.interop import huggingface_files as files
 from data2vec.interop.huggingface_config import MODALITY, Values, run_config
 from data2vec.interop.huggingface_names import HEADS, PREFIXES, UNUSED, encoder_pairs, importing
 from data2vec.interop.imported import save_imported
-from data2vec.interop.names import fuse, rename
+from data2vec.interop.names import rename, translate
 from data2vec.interop.pretrained import Task, build_model, tensors_of
 from data2vec.interop.report import Report
 
@@ -132,7 +132,7 @@ def _translate(theirs: dict[str, Tensor], model_type: str, config: RunConfig) ->
         thirds = [renamed.get(f"{whole}#{x}") for x in "qkv"]
         if any(third is None for third in thirds) or len({t.shape[1:] for t in thirds if t is not None}) > 1:
             raise UserError(f"query, key and value of {whole.partition('.attn')[0]} are not all there, or differ")
-    return fuse(renamed, {}), report
+    return translate(renamed, [(r"(.*)", r"\1")], {}), report  # put thirds together
 
 
 def _why_unused(name: str, theirs: dict[str, Tensor]) -> str:

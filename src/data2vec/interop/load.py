@@ -14,7 +14,7 @@ from data2vec import config as schema
 from data2vec.config import RunConfig
 from data2vec.errors import UserError
 from data2vec.interop.huggingface import is_huggingface, read_huggingface
-from data2vec.interop.pretrained import PretrainedEncoder, Weights
+from data2vec.interop.pretrained import PretrainedEncoder, Weights, task_of
 from data2vec.training.checkpoint import load_model
 
 WEIGHTS = ("student", "teacher")
@@ -90,7 +90,9 @@ def _own(path: Path) -> Checkpoint:
     exported = path / "model.safetensors"
     tensors = load_model(exported if exported.is_file() else path / "checkpoint" / "model.safetensors")
     provenance, metrics = _json(path / "provenance.json"), _json(path / "metrics.json")
-    labels = metrics.get("classes") or provenance.get("labels") or _json(path / "symbols.json", list) or []
+    labels = metrics.get("classes") or provenance.get("labels") or []
+    if not labels and task_of(tensors) == "ctc":
+        labels = _json(path / "symbols.json", list)
     kind = "imported run folder" if "imported_from" in provenance else "run folder"
     return Checkpoint(
         path, "exported folder" if exported.is_file() else kind, config, tensors, provenance, metrics, labels
@@ -101,7 +103,7 @@ def _original(path: Path) -> Checkpoint:
     from data2vec.interop.importing import read_original
 
     found = read_original(path)
-    symbols = json.loads(found.files.get("symbols.json", "[]"))
+    symbols = json.loads(found.files.get("symbols.json", "[]")) if task_of(found.tensors) == "ctc" else []
     return Checkpoint(path, found.provenance["format"], found.config, found.tensors, found.provenance, {}, symbols)
 
 
