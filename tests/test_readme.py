@@ -72,8 +72,7 @@ def test_features_of_your_own_data(tmp_path: Path) -> None:
     (tmp_path / "MY" / "IMAGES" / "cat").mkdir(parents=True)
     Image.new("RGB", (40, 30), (200, 100, 50)).save(tmp_path / "MY" / "IMAGES" / "cat" / "0.jpg")
     (tmp_path / "src").symlink_to(ROOT / "src")
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
     lines = README.split("## Features of your own data")[1].split("```")[1].strip()
     assert len(lines.splitlines()) == 3
     done = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, text=True)
