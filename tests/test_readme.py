@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,22 @@ def test_speech_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert main(words) == 0, capsys.readouterr().err
     for name in ("my_speech", "my_text"):
         assert (tmp_path / "results" / name / "checkpoint" / "model.safetensors").exists()
+
+
+def test_features_of_your_own_data(tmp_path: Path) -> None:
+    """Exactly the lines of the section, in a folder that has what they name."""
+    from .interop.runs import VISION, save_run
+
+    save_run(tmp_path / "results" / "mine", VISION)
+    (tmp_path / "MY" / "IMAGES" / "cat").mkdir(parents=True)
+    Image.new("RGB", (40, 30), (200, 100, 50)).save(tmp_path / "MY" / "IMAGES" / "cat" / "0.jpg")
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
+    lines = README.split("## Features of your own data")[1].split("```")[1].strip()
+    assert len(lines.splitlines()) == 3
+    done = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(24,)"
 
 
 def test_links_and_paths_exist() -> None:

@@ -124,22 +124,22 @@ def evaluate(words: Words) -> None:
 
 
 def import_checkpoint(words: Words) -> None:
-    """Import a checkpoint of the original implementations into a run folder.
+    """Import a checkpoint of the original implementations, or a model of Hugging Face, into a run folder.
 
     python -m data2vec import file=base_libri.pt run_dir=results/imported/base_libri licence=MIT
 
-    file          .pt or .pth file of fairseq (1.0, 2.0) or of the BEiT-based script; nothing in it is run
+    file          .pt or .pth file of fairseq (1.0, 2.0) or of the BEiT-based script, or a folder with config.json of
+                  data2vec-audio, data2vec-text, data2vec-vision, wav2vec2 or vit_mae; nothing in it is run
     run_dir       new folder, which finetune init_run= and evaluate run_dir= then take
     licence       of the weights, kept in the folder's provenance
     """
-    from data2vec.config import nearest
-    from data2vec.interop.importing import import_checkpoint as run
+    from data2vec.interop.huggingface import import_huggingface
+    from data2vec.interop.importing import import_checkpoint as import_original
 
+    _allow(words, "file", "run_dir", "licence")
     file, run_dir = _take_path(words, "file", "import"), _take_path(words, "run_dir", "import")
-    licence = words.pop("licence", None)
-    for key in words:
-        raise UserError(f"unknown key '{key}'{nearest(key, ['file', 'run_dir', 'licence'])}")
-    found = run(file, run_dir, licence)
+    run = import_huggingface if file.is_dir() else import_original
+    found = run(file, run_dir, words.get("licence"))
     log.info("imported: %s\n%s", run_dir, found.text())
 
 
@@ -180,6 +180,63 @@ def benchmark(words: Words) -> None:
     run(compose(words))
 
 
+def export(words: Words) -> None:
+    """Write a model as a folder for others: for transformers, or for data2vec.load.
+
+    python -m data2vec export run_dir=results/my_run out=results/my_model
+
+    run_dir       run folder, or any other checkpoint
+    out           new folder
+    format        huggingface (where transformers has such a model) or data2vec (every model); default: what is possible
+    weights       student (default) or teacher
+    """
+    from data2vec.interop.export import export as run
+
+    _allow(words, "run_dir", "out", "format", "weights")
+    source, out = _take_path(words, "run_dir", "export"), _take_path(words, "out", "export")
+    log.info("exported: %s", run(source, out, words.get("format"), words.get("weights", "student")))
+
+
+def extract(words: Words) -> None:
+    """Features of the files in a folder: images, recordings (16 kHz made of any rate) or .txt files.
+
+    python -m data2vec extract checkpoint=results/my_run input=MY/FILES output=results/my_features
+
+    checkpoint    run folder, exported folder, Hugging Face folder, or file of the original implementations
+    input         folder with files, also in subfolders
+    output        folder for one .npy per file, (positions, D) float32, under the names of the inputs
+    layer         0 = what enters the first block, k = behind block k; default: the encoder's output
+    weights       student (default) or teacher
+    pooling       none (default), mean over positions, or class_token
+
+    The same command again makes what is missing. Inputs that cannot be read are listed in output/unreadable.csv,
+    and the command then ends with exit code 2.
+    """
+    from data2vec.interop.extract import Choice
+    from data2vec.interop.extract import extract as run
+
+    _allow(words, "checkpoint", "input", "output", "layer", "weights", "pooling")
+    checkpoint, inputs, out = (_take_path(words, key, "extract") for key in ("checkpoint", "input", "output"))
+    layer = words.get("layer")
+    if layer is not None and not layer.isdecimal():
+        raise UserError(f"layer = {layer} is not allowed: it must be a whole number from 0")
+    choice = Choice(int(layer) if layer else None, words.get("weights", "student"), words.get("pooling", "none"))
+    run(checkpoint, inputs, out, choice)
+
+
+def describe(words: Words) -> None:
+    """Say what a checkpoint is: architecture, version, size, licence, training data, where from.
+
+    python -m data2vec describe checkpoint=PATH
+
+    checkpoint    run folder, exported folder, Hugging Face folder, or file of the original implementations
+    """
+    from data2vec.interop.describe import describe as run
+
+    _allow(words, "checkpoint")
+    sys.stdout.write(run(_take_path(words, "checkpoint", "describe")))
+
+
 COMMANDS: dict[str, Callable[[Words], None]] = {
     "prepare": prepare,
     "pretrain": pretrain,
@@ -188,7 +245,20 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "benchmark": benchmark,
     "import": import_checkpoint,
     "report": report,
+    "export": export,
+    "extract": extract,
+    "describe": describe,
 }
+WITHOUT_CONFIGURATION = ("prepare", "import", "report", "export", "extract", "describe")
+"""Commands that take no keys of the configuration of a run."""
+
+
+def _allow(words: Words, *allowed: str) -> None:
+    from data2vec.config import nearest
+
+    for key in words:
+        if key not in allowed:
+            raise UserError(f"unknown key '{key}'{nearest(key, list(allowed))} Allowed: {', '.join(allowed)}")
 
 
 def _take_path(words: Words, key: str, command: str) -> Path:
@@ -204,7 +274,7 @@ def _overview() -> str:
 
 
 def _help_on_keys(name: str) -> str:
-    if name in ("prepare", "report", "import"):
+    if name in WITHOUT_CONFIGURATION:
         return "\n"
     from data2vec.compose import CONFIG_DIR
     from data2vec.config import describe_keys

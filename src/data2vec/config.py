@@ -79,6 +79,7 @@ class SpeechConfig(Section):
     )
     conv_norm: Literal["layer", "group"] = Field("layer", description="norm after every or the first convolution")
     conv_bias: bool = Field(False, description="bias of these convolutions")
+    feature_norm_eps: float = Field(1e-5, gt=0, description="epsilon of the layer norm behind these convolutions")
     feature_grad_mult: NonNegative = Field(1.0, description="factor of the gradient entering them, 0 = frozen")
     pos_conv_width: Positive = Field(95, description="frames that the convolutional positions see")
     pos_conv_depth: Positive = Field(5, description="convolutions of the positions; 1 in 1.0 = wav2vec 2.0's one")
@@ -104,6 +105,7 @@ class TextConfig(Section):
     )
     max_positions: Positive = Field(512, description="longest sequence that the position table serves, in tokens")
     embedding_norm: bool = Field(True, description="layer norm of the embedded tokens")
+    embedding_norm_eps: float = Field(1e-5, gt=0, description="epsilon of this layer norm")
     embedding_scale: bool = Field(False, description="multiply token embeddings by sqrt(D)")
     embedding_dropout: Share = Field(0.1, description="of the embedded tokens")
     teacher_input: Literal["full", "masked_only"] = Field(
@@ -319,6 +321,7 @@ class FinetuneConfig(Section):
     )
     pooling: Literal["mean", "class_token"] = Field("mean", description="how positions are pooled")
     head_norm: bool = Field(True, description="layer norm between pooling and classifier")
+    head_norm_eps: float = Field(1e-6, gt=0, description="epsilon of this layer norm")
     updates: Positive = Field(125_100, description="optimiser updates (scaled by budget)")
     batch_size: Positive = Field(512, description="samples per update")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")

@@ -7,8 +7,6 @@ from data2vec.config import RunConfig
 from data2vec.downstream.features import pool
 from data2vec.nn.encoder import Encoder
 
-HEAD_EPS = 1e-6
-
 
 class Classifier(nn.Module):
     """Pooled encoder output, an optional layer norm, one linear layer."""
@@ -21,7 +19,7 @@ class Classifier(nn.Module):
         if self.pooling == "mean" and config.finetune.head_norm and config.method == "data2vec":
             # the mean is normed by the head instead of by the trunk's final norm, as BEiT's classifier does
             self.encoder.trunk.norm = None
-        self.norm = nn.LayerNorm(dim, eps=HEAD_EPS) if config.finetune.head_norm else nn.Identity()
+        self.norm = nn.LayerNorm(dim, eps=config.finetune.head_norm_eps) if config.finetune.head_norm else nn.Identity()
         self.classifier = nn.Linear(dim, num_classes)
         nn.init.trunc_normal_(self.classifier.weight, std=0.02)
         nn.init.zeros_(self.classifier.bias)

@@ -20,10 +20,10 @@ from data2vec.nn.waveform import WaveformStack, frames_of
 class WaveformEncoder(nn.Module):
     """Waveforms (B, samples) at 16 kHz -> frames of 20 ms (B, T, D): convolutions, layer norm, projection."""
 
-    def __init__(self, stack: WaveformStack, channels: int, dim: int) -> None:
+    def __init__(self, stack: WaveformStack, channels: int, dim: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.stack = stack
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels, eps=norm_eps)
         self.proj = nn.Linear(channels, dim)
 
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def build_encoder(config: RunConfig) -> Encoder:
             build_positions(config),
             speech.hidden_std,
         )
-    local = WaveformEncoder(stack, speech.conv_layers[-1][0], model.dim)
+    local = WaveformEncoder(stack, speech.conv_layers[-1][0], model.dim, speech.feature_norm_eps)
     return Encoder(local, context, build_trunk(config), model.extra_tokens)
 
 

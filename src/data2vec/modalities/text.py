@@ -34,6 +34,7 @@ class TokenEmbedding(nn.Module):
         norm: bool = True,
         scale: bool = False,
         dropout: float = 0.0,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.max_positions = max_positions
@@ -47,7 +48,7 @@ class TokenEmbedding(nn.Module):
             fixed[PAD] = 0
         self.fixed: Tensor | None
         self.register_buffer("fixed", fixed, persistent=False)
-        self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
+        self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -95,6 +96,7 @@ def build_encoder(config: RunConfig) -> Encoder:
         text.embedding_norm,
         text.embedding_scale,
         text.embedding_dropout,
+        text.embedding_norm_eps,
     )
     _initialise_embeddings(local)
     if config.method == "data2vec":
