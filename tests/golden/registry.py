@@ -18,9 +18,7 @@ NOT_BUILT: dict[str, str] = {
     "fairseq_checkpoint": _CHECKPOINTS,
     "beit_checkpoint": _CHECKPOINTS,
     "hf": _CHECKPOINTS,
-    "mae": _RIVALS,
     "wav2vec2": _RIVALS,
-    "mlm_hf": _RIVALS,
 }
 
 

@@ -12,7 +12,7 @@ from data2vec.config import RunConfig
 from data2vec.data.batches import evaluation_batches
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
-from data2vec.nn.encoder import Encoder, EncoderOutput
+from data2vec.nn.encoder import Encoder, pool
 from data2vec.training.checkpoint import load_model
 from data2vec.training.device import Device
 
@@ -33,11 +33,6 @@ def load_student(encoder: Encoder, tensors: dict[str, Tensor], run_dir: Path) ->
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{run_dir}: the checkpoint does not fit the configuration: {reason[:300]}") from None
-
-
-def pool(output: EncoderOutput, pooling: str) -> Tensor:
-    """(B, T, D) -> (B, D): mean over positions without extra tokens, or the class token."""
-    return output.x.mean(1) if pooling == "mean" else output.extra[:, 0]
 
 
 def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:

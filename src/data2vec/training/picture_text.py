@@ -1,7 +1,7 @@
 """What was masked in text and what the student knows about it: the arrays behind the report's picture.
 
 For each hidden token `nearest` is the token of the training text whose *teacher target* is nearest to the
-student's prediction.
+student's prediction; in a masked language model it is the word that the model finds likeliest.
 """
 
 import io
@@ -15,6 +15,7 @@ from data2vec.config import RunConfig
 from data2vec.data.text import TextBlocks, TextSet, pad_rows
 from data2vec.data.vocabulary import Vocabulary
 from data2vec.methods.build import Method
+from data2vec.methods.masked_lm import MaskedLM
 from data2vec.methods.step import Batch, StepOutput
 from data2vec.modalities.tokens import text_views
 from data2vec.training.device import Device
@@ -44,14 +45,17 @@ def text_picture(path: Path, method: Method, config: RunConfig, device: Device, 
     first = slice(0, None, num_clones(config))  # one view of each block
     is_masked = batch.masks.is_masked[first]
     errors = method.position_errors(output)[first].masked_fill(~is_masked, torch.nan)
-    vectors, ids = [], []
-    for start in range(count, len(tokens), count) or [0]:  # the blocks shown are no part of it, if there are others
-        other, found = run(slice(start, start + count))
-        inputs, padding = other.full_view()
-        known = slice(None) if padding is None else ~padding
-        vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
-        ids.append(inputs[known].flatten())
-    nearest = torch.cat(ids)[_nearest(output.pred[first].float(), torch.cat(vectors))]
+    if isinstance(method, MaskedLM):
+        nearest = method.logits(output.pred).argmax(-1)
+    else:
+        vectors, ids = [], []
+        for start in range(count, len(tokens), count) or [0]:  # not the blocks shown, if there are others
+            other, found = run(slice(start, start + count))
+            inputs, padding = other.full_view()
+            known = slice(None) if padding is None else ~padding
+            vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
+            ids.append(inputs[known].flatten())
+        nearest = torch.cat(ids)[_nearest(output.pred[first].float(), torch.cat(vectors))]
     vocabulary = Vocabulary.load(folder)
     buffer = io.BytesIO()
     np.savez_compressed(
