@@ -6,6 +6,7 @@ configuration is written into the run's folder and handed on by path.
 """
 
 import difflib
+import itertools
 import math
 import operator
 from pathlib import Path
@@ -139,7 +140,9 @@ class ModelConfig(Section):
     alibi_scale_learned: bool = Field(True, description="train the scale; else it stays 1")
     extra_tokens: Count = Field(0, description="learned tokens in front of the sequence")
     head_layers: Positive = Field(1, description="linear layers of 1.0's prediction head")
-    init: Literal["bert", "beit"] = Field("bert", description="initialisation rule (algorithms.md 1.8, 6.2)")
+    init: Literal["bert", "beit", "xavier"] = Field(
+        "bert", description="initialisation rule (algorithms.md 1.8, 6.2, 8.1)"
+    )
     dropout: Share = Field(0.0, description="after the attention projection")
     attention_dropout: Share = Field(0.0, description="of the attention weights")
     activation_dropout: Share = Field(0.0, description="inside the feed-forward part")
@@ -195,10 +198,11 @@ class TeacherConfig(Section):
 
 
 class DecoderConfig(Section):
-    """2.0's convolutional decoder."""
+    """2.0's convolutional decoder; of MAE's Transformer decoder width, blocks and heads."""
 
     dim: Positive = Field(768, description="width")
-    layers: Positive = Field(6, description="convolutions")
+    layers: Positive = Field(6, description="convolutions, blocks in MAE")
+    heads: Positive = Field(16, description="attention heads (MAE)")
     kernel: Positive = Field(3, description="kernel size")
     groups: Positive = Field(16, description="groups of the convolutions")
     residual: bool = Field(True, description="add the input of a layer where widths agree")
@@ -222,6 +226,31 @@ class LossConfig(Section):
         256, description="views per GPU that the class weight was published for; null = as released (P-I1)"
     )
     reconstruction: NonNegative = Field(0.0, description="weight of the reconstruction of the input (2.0)")
+
+
+class PixelsConfig(Section):
+    """Targets that MAE, SimMIM and MaskFeat take from the image itself."""
+
+    norm: bool = Field(True, description="MAE: standardise the pixels of each patch")
+    hog_bins: Positive = Field(9, description="MaskFeat: directions of a gradient histogram")
+    hog_cells: Positive = Field(2, description="MaskFeat: histograms on a side of a patch")
+
+
+class ViewsConfig(Section):
+    """BYOL and DINO: augmented views of an image, and the heads on their pooled features."""
+
+    pooling: Literal["mean", "class_token"] = Field("class_token", description="features of a view")
+    hidden_dim: Positive = Field(4096, description="inside projector and predictor")
+    output_dim: Positive = Field(256, description="of the projector")
+    prototypes: Positive = Field(65_536, description="DINO: outputs of the head")
+    student_temperature: float = Field(0.1, gt=0, description="DINO: of the student's softmax")
+    teacher_temperature: tuple[float, float] = Field((0.04, 0.07), description="DINO: of the teacher's, first and last")
+    temperature_updates: Count = Field(0, description="DINO: updates from the first to the last (scaled by budget)")
+    center_decay: Share = Field(0.9, description="DINO: decay of the mean that is taken off the teacher's outputs")
+    local: Count = Field(0, description="DINO: small views per image, beside two of the full size")
+    local_patches: Positive = Field(6, description="DINO: patches on a side of a small view")
+    local_scale: tuple[Share, Share] = Field((0.05, 0.25), description="DINO: area share of small views")
+    grayscale: Share = Field(0.2, description="share of views without colour")
 
 
 class OptimConfig(Section):
@@ -368,7 +397,9 @@ class RunConfig(Section):
     """Everything that defines one run."""
 
     modality: Literal["vision", "speech", "text"] = Field("vision", description="kind of input")
-    method: Literal["data2vec", "data2vec2"] = Field("data2vec2", description="learning method")
+    method: Literal["data2vec", "data2vec2", "mae", "simmim", "maskfeat", "byol", "dino", "masked_lm"] = Field(
+        "data2vec2", description="learning method"
+    )
     seed: Count = Field(1, description="of every random draw")
     budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
     scale: str = Field("custom", description="label: embedded, mini, paper")
@@ -385,6 +416,8 @@ class RunConfig(Section):
     teacher: TeacherConfig = TeacherConfig()
     decoder: DecoderConfig = DecoderConfig()
     loss: LossConfig = LossConfig()
+    pixels: PixelsConfig = PixelsConfig()
+    views: ViewsConfig = ViewsConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     probe: ProbeConfig = ProbeConfig()
@@ -419,7 +452,9 @@ class RunConfig(Section):
                 f"names of further data sets, each once and not data.name = {self.data.name}",
             ),
             (
-                self.target.layers is not None or self.target.top_k <= self.model.depth,
+                not self.method.startswith("data2vec")
+                or self.target.layers is not None
+                or self.target.top_k <= self.model.depth,
                 "target.top_k",
                 self.target.top_k,
                 f"1 to model.depth = {self.model.depth}",
@@ -449,7 +484,8 @@ class RunConfig(Section):
                 f"a multiple of decoder.groups = {self.decoder.groups}",
             ),
         ]
-        for holds, key, value, allowed in (*checks, *self._speech_checks(), *self._text_checks()):
+        named = (self._speech_checks(), self._text_checks(), self._rival_checks())
+        for holds, key, value, allowed in (*checks, *itertools.chain(*named)):
             if not holds:
                 raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")
         return self
@@ -483,7 +519,7 @@ class RunConfig(Section):
         if self.modality != "text":
             return []
         text, mask, first = self.text, self.mask, self.method == "data2vec"
-        sampler = "tokens" if first else "random"
+        sampler = "random" if self.method == "data2vec2" else "tokens"
         rules = [
             (self.data.vocab_size >= 6, "data.vocab_size", "at least 6: four special tokens, a word and <mask>"),
             (
@@ -502,11 +538,40 @@ class RunConfig(Section):
         ]
         return [(holds, key, operator.attrgetter(key)(self), allowed) for holds, key, allowed in rules]
 
+    def _rival_checks(self) -> list[tuple[bool, str, Any, str]]:
+        """What must hold for a rival on images or text: (whether it does, key, value, what is allowed)."""
+        modality = MODALITY_OF.get(self.method, self.modality)
+        checks: list[tuple[bool, str, Any, str]] = [
+            (self.modality == modality, "modality", self.modality, f"{modality} for {self.method}")
+        ]
+        v, d, patch = self.views, self.decoder, self.vision.patch_size
+        if self.method == "mae":
+            step = math.lcm(4, d.heads)
+            allowed = f"a multiple of 4 and of decoder.heads = {d.heads}"
+            checks.append((d.dim % step == 0, "decoder.dim", d.dim, allowed))
+            checks.append((self.mask.sampler != "beit_block", "mask.sampler", "beit_block", "one of equal counts"))
+        if self.method == "maskfeat":
+            cells, allowed = self.pixels.hog_cells, f"a divisor of vision.patch_size = {patch}"
+            checks.append((patch % cells == 0, "pixels.hog_cells", cells, allowed))
+        if self.method in ("byol", "dino"):
+            has_token = v.pooling == "mean" or self.model.extra_tokens > 0
+            checks.append((has_token, "views.pooling", v.pooling, "mean for a model without model.extra_tokens"))
+            checks.append((self.teacher.scope == "encoder", "teacher.scope", self.teacher.scope, "encoder"))
+        if self.method == "dino" and v.local:
+            allowed = "none or sincos with views.local, whose grids are smaller"
+            positions = self.model.absolute_positions
+            checks.append((positions != "learned", "model.absolute_positions", positions, allowed))
+        return checks
+
+
+MODALITY_OF = dict.fromkeys(("mae", "simmim", "maskfeat", "byol", "dino"), "vision") | {"masked_lm": "text"}
+"""Methods that are made for one kind of input."""
 
 UPDATE_KEYS = (
     "train.updates",
     "optim.warmup_updates",
     "teacher.anneal_updates",
+    "views.temperature_updates",
     "finetune.updates",
     "finetune.warmup_updates",
     "finetune.freeze_updates",

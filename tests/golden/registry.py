@@ -14,9 +14,7 @@ _RIVALS = "issue 9 (the rivals)"
 # Kinds, or kind/modality, whose code is not built yet, and where it will be.
 NOT_BUILT: dict[str, str] = {
     "ablation_v2/text": _SPEECH_AND_TEXT,
-    "mae": _RIVALS,
     "wav2vec2": _RIVALS,
-    "mlm_hf": _RIVALS,
 }
 
 

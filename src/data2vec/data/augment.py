@@ -40,6 +40,8 @@ class Augmentation:
     """Flip half of the images."""
     color_jitter: float = 0.0
     """Brightness, contrast and saturation are scaled by a factor from 1 - this to 1 + this."""
+    grayscale: float = 0.0
+    """Share of images that lose their colour."""
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
@@ -76,6 +78,11 @@ class PretrainImages:
         is_flipped = torch.from_numpy(rng.random(len(images)) < 0.5)
         if settings.color_jitter > 0:
             images = _jittered(images, settings.color_jitter, rng)
+        if settings.grayscale > 0:
+            is_gray = rng.random(len(images)) < settings.grayscale
+            images = [
+                F.rgb_to_grayscale(image, 3) if gray else image for image, gray in zip(images, is_gray, strict=True)
+            ]
         mode = interpolation_mode(settings.interpolation)
         size = [settings.image_size, settings.image_size]
         crops = torch.stack(

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.downstream.features import pool
-from data2vec.nn.encoder import Encoder
+from data2vec.nn.encoder import Encoder, pool
 
 
 class Classifier(nn.Module):
@@ -16,8 +15,8 @@ class Classifier(nn.Module):
         self.pooling = config.finetune.pooling
         dim = config.model.dim
         self.encoder = encoder
-        if self.pooling == "mean" and config.finetune.head_norm and config.method == "data2vec":
-            # the mean is normed by the head instead of by the trunk's final norm, as BEiT's classifier does
+        if self.pooling == "mean" and config.finetune.head_norm and config.method != "data2vec2":
+            # the mean is normed by the head instead of by the trunk's final norm, as BEiT's and MAE's classifiers do
             self.encoder.trunk.norm = None
         self.norm = nn.LayerNorm(dim, eps=config.finetune.head_norm_eps) if config.finetune.head_norm else nn.Identity()
         self.classifier = nn.Linear(dim, num_classes)

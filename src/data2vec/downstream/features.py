@@ -11,15 +11,15 @@ from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE, Recordings
 from data2vec.data.batches import evaluation_batches
 from data2vec.data.images import load_images
-from data2vec.downstream.speech_batches import evaluation_inputs
-from data2vec.downstream.speech_data import labelled_splits, subset
 from data2vec.data.sentence_batches import evaluation_batches as token_batches
 from data2vec.data.sentence_sets import load_sentences
 from data2vec.data.text import pad_rows
 from data2vec.data.vocabulary import PAD
+from data2vec.downstream.speech_batches import evaluation_inputs
+from data2vec.downstream.speech_data import labelled_splits, subset
 from data2vec.errors import UserError
 from data2vec.methods.build import build_encoder
-from data2vec.nn.encoder import Encoder, EncoderOutput
+from data2vec.nn.encoder import Encoder, pool
 from data2vec.training.checkpoint import load_model
 from data2vec.training.device import Device
 
@@ -40,11 +40,6 @@ def load_student(encoder: Encoder, tensors: dict[str, Tensor], run_dir: Path) ->
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{run_dir}: the checkpoint does not fit the configuration: {reason[:300]}") from None
-
-
-def pool(output: EncoderOutput, pooling: str) -> Tensor:
-    """(B, T, D) -> (B, D): mean over positions without extra tokens, or the class token."""
-    return output.x.mean(1) if pooling == "mean" else output.extra[:, 0]
 
 
 def mean_of_frames(x: Tensor, padding: Tensor | None) -> Tensor:
@@ -137,6 +132,8 @@ def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
         energies = fbank(waveform[None], num_mel_bins=bins, sample_frequency=SAMPLE_RATE)
         rows.append(torch.cat([energies.mean(0), energies.std(0, correction=0)]))
     return torch.stack(rows).numpy()
+
+
 def text_features(
     config: RunConfig, split: str, encoder: Encoder | None, device: Device
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,19 @@ import torch
 from torch import nn
 
 from data2vec.config import RunConfig
+from data2vec.methods.byol import BYOL
 from data2vec.methods.data2vec import Data2Vec
 from data2vec.methods.data2vec2 import Data2Vec2
+from data2vec.methods.dino import DINO
+from data2vec.methods.mae import MAE
+from data2vec.methods.masked_lm import MaskedLM
+from data2vec.methods.maskfeat import MaskFeat
+from data2vec.methods.simmim import SimMIM
 from data2vec.modalities import speech, text, vision
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer import Block
 
-Method = Data2Vec | Data2Vec2
+Method = Data2Vec | Data2Vec2 | MAE | SimMIM | MaskFeat | BYOL | DINO | MaskedLM
 MODALITIES = {"vision": vision, "speech": speech, "text": text}
 
 
@@ -28,6 +34,12 @@ def build_encoder(config: RunConfig) -> Encoder:
 def build_method(config: RunConfig) -> Method:
     """Student, head or decoder, and a teacher equal to the student. Draws from torch's global generator."""
     encoder = build_encoder(config)
+    if config.method in RIVALS:
+        method = RIVALS[config.method](config, encoder)
+        for name, part in method.named_children():
+            if name in ("head", "decoder"):  # these start like the encoder
+                _initialise(part, config)
+        return method
     if config.method == "data2vec":
         head = build_head(config.model.dim, config.model.head_layers)
         if config.modality != "speech":  # there torch's default, as released
@@ -35,6 +47,16 @@ def build_method(config: RunConfig) -> Method:
         return Data2Vec(config, encoder, head)
     decoder = MODALITIES[config.modality].build_decoder(config)
     return Data2Vec2(config, encoder, decoder)  # decoder: as its modality starts it
+
+
+RIVALS: dict[str, Callable[[RunConfig, Encoder], Method]] = {
+    "mae": lambda config, encoder: MAE(config, encoder, vision.build_pixel_decoder(config)),
+    "simmim": SimMIM,
+    "maskfeat": MaskFeat,
+    "byol": BYOL,
+    "dino": DINO,
+    "masked_lm": MaskedLM,
+}
 
 
 def build_head(dim: int, layers: int) -> nn.Module:
@@ -50,6 +72,8 @@ def _initialise(module: nn.Module, config: RunConfig) -> None:
         # the truncation is at one standard deviation, as released
         def linear(w: torch.Tensor) -> torch.Tensor:
             return nn.init.trunc_normal_(w, std=0.02, a=-0.02, b=0.02)
+    elif config.model.init == "xavier":
+        linear = nn.init.xavier_uniform_
     else:
 
         def linear(w: torch.Tensor) -> torch.Tensor:
@@ -70,12 +94,12 @@ def _initialise(module: nn.Module, config: RunConfig) -> None:
 
 def _initialise_tokens(encoder: Encoder, config: RunConfig, linear: Callable[[torch.Tensor], torch.Tensor]) -> None:
     patch = encoder.local.proj if isinstance(encoder.local, vision.PatchEmbedding) else None
-    if config.model.init == "bert":
+    if config.model.init in ("bert", "xavier"):
         if patch is not None:
             nn.init.xavier_uniform_(patch.weight.data.view(patch.weight.shape[0], -1))
         extra = getattr(encoder.context, "extra_tokens", None)
         if extra is not None:
-            nn.init.normal_(extra)
+            nn.init.normal_(extra, std=1.0 if config.model.init == "bert" else 0.02)
         return
     for name, parameter in encoder.named_parameters():
         if name.startswith("context."):

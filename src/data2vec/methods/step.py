@@ -12,7 +12,8 @@ from data2vec.nn.encoder import Masks
 class Batch:
     """One micro-batch: raw inputs of B samples, their padding, and the masks of their R >= B views.
 
-    Where the raw inputs already hide what the student must not see, `teacher_inputs` are the full ones.
+    Where the raw inputs already hide what the student must not see, `teacher_inputs` are the full ones. Methods that
+    compare views have two large ones of each sample in `inputs` (B, 2, ...) and small ones in `crops`.
     """
 
     inputs: Tensor
@@ -20,6 +21,7 @@ class Batch:
     padding: Tensor | None = None  # (B, T) bool at the resolution of `Encoder.local`, True = padding
     teacher_inputs: Tensor | None = None
     teacher_padding: Tensor | None = None
+    crops: Tensor | None = None  # (B, views, C, s, s)
 
     def full_view(self) -> tuple[Tensor, Tensor | None]:
         """Inputs of the teacher and their padding."""
@@ -29,7 +31,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Move to a device without waiting for the copy."""
-        tensors = (self.inputs, self.padding, self.teacher_inputs, self.teacher_padding)
+        tensors = (self.inputs, self.padding, self.teacher_inputs, self.teacher_padding, self.crops)
         inputs, *others = (None if t is None else t.to(device, non_blocking=True) for t in tensors)
         assert inputs is not None
         return Batch(inputs, self.masks.to(device), *others)
@@ -41,8 +43,8 @@ class StepOutput:
 
     terms: dict[str, Tensor]
     sample_size: Tensor  # number of hidden positions; the optimiser sees sum(terms) / sample_size
-    pred: Tensor  # (R, T, D)
-    target: Tensor  # (B or R, T, D) float32
+    pred: Tensor  # (R, T, D); over views, T counts those
+    target: Tensor  # (B or R, T, D) float32; word ids (B, T) in masked language models
     monitors: dict[str, Tensor] = field(default_factory=dict)
 
     @property

@@ -75,7 +75,7 @@ class TokenEmbedding(nn.Module):
 
 
 class TokenContext(nn.Module):
-    """Context of data2vec 1.0 on text: padded positions become zero. Nothing is hidden: the ids have been."""
+    """Context of data2vec 1.0 and masked_lm on text: padded positions become zero. The ids hide, not the context."""
 
     def forward(self, features: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> Tokens:
         """(B, T, D) features -> (B, T, D) tokens."""
@@ -99,7 +99,7 @@ def build_encoder(config: RunConfig) -> Encoder:
         text.embedding_norm_eps,
     )
     _initialise_embeddings(local)
-    if config.method == "data2vec":
+    if config.method != "data2vec2":
         return Encoder(local, TokenContext(), trunk)
     # as released: without blocks of its own the context encoder has neither norm nor dropout (pitfall P-I6)
     has_blocks = model.prenet_depth > 0

@@ -32,7 +32,7 @@ def text_views(
         raise UserError("mask.ratio = 0 hides nothing, so there is nothing to learn; take one above 0")
     padding = np.arange(tokens.shape[1]) >= lengths[:, None]
     given: dict[str, NDArray[np.generic]] = {"padding": padding} if padding.any() else {}
-    if config.method == "data2vec":
+    if config.method != "data2vec2":
         return given | _token_views(tokens, padding, config, rng)
     return given | {"inputs": tokens, "is_masked": visible_masks(padding, config.mask.clones, config.mask.ratio, rng)}
 
@@ -40,17 +40,20 @@ def text_views(
 def _token_views(
     tokens: Ids, padding: Bools, config: RunConfig, rng: np.random.Generator
 ) -> dict[str, NDArray[np.generic]]:
-    """1.0: the student's ids with <mask>, the teacher's ids, and where the loss is taken: literally at <mask>."""
+    """1.0 and masked_lm: the student's ids with <mask>, the true ones (the teacher's), and where the loss is taken.
+
+    That is literally at <mask> in 1.0, where kept and random tokens are not predicted (pitfall P-T2), and at every
+    selected token in a masked language model (algorithms.md 8.3).
+    """
     mask, mask_id = config.mask, config.data.vocab_size - 1
     lengths = (~padding).sum(1)
     drawn = token_masks(
         lengths, tokens.shape[1], mask.ratio, rng, span=mask.length, keep=mask.keep, randomise=mask.randomise
     )
     corrupted = corrupt_tokens(tokens, drawn, mask_id, (WORDS, mask_id), rng)
-    # kept and random tokens are not predicted (pitfall P-T2)
     found: dict[str, NDArray[np.generic]] = {
         "inputs": corrupted,
-        "is_masked": drawn.is_masked,
+        "is_masked": drawn.is_selected if config.method == "masked_lm" else drawn.is_masked,
         "teacher_inputs": tokens,
     }
     if config.text.teacher_input == "masked_only":

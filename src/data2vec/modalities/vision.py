@@ -1,6 +1,6 @@
-"""Images: patch embedding, and the encoders of data2vec 1.0 and 2.0 built from the configuration.
+"""Images: patch embedding, and the encoders of every method built from the configuration.
 
-algorithms.md 2.4, 6.1, 7.2.
+algorithms.md 2.4, 6.1, 7.2, 8.1.
 """
 
 import torch
@@ -12,6 +12,7 @@ from data2vec.modalities.stages import build_alibi, build_prenet, build_trunk
 from data2vec.nn.decoder import ConvDecoder
 from data2vec.nn.encoder import Encoder, MaskTokenContext, VisibleContext
 from data2vec.nn.positions import RelativePositionBias, sincos_positions_2d
+from data2vec.nn.transformer_decoder import TransformerDecoder
 
 
 class PatchEmbedding(nn.Module):
@@ -35,11 +36,17 @@ class PatchEmbedding(nn.Module):
         return x.reshape(B, (H // p) * (W // p), C * p * p)
 
     def reconstruction_targets(self, images: Tensor) -> Tensor:
-        """Pixels of every patch, standardised per patch, (B, T, p * p * C) in (row, column, channel) order."""
+        """Standardised pixels of every patch, for 2.0's optional reconstruction."""
+        return self.pixels(images, True)
+
+    def pixels(self, images: Tensor, norm: bool) -> Tensor:
+        """Pixels of every patch, (B, T, p * p * C) float32 in (row, column, channel) order; `norm`: standardised."""
         B, C, H, W = images.shape
         p = self.patch_size
         x = images.view(B, C, H // p, p, W // p, p).permute(0, 2, 4, 3, 5, 1)
         x = x.reshape(B, (H // p) * (W // p), C * p * p).float()
+        if not norm:
+            return x
         variance, mean = torch.var_mean(x, -1, keepdim=True)
         return (x - mean) / (variance + 1e-6).sqrt()
 
@@ -50,7 +57,7 @@ def build_encoder(config: RunConfig) -> Encoder:
     biases = {model.relative_positions: lambda: RelativePositionBias(vision.grid, model.heads)}
     trunk = build_trunk(config, biases.get("shared"), biases.get("per_block"))
     context: nn.Module
-    if config.method == "data2vec":
+    if config.method in ("data2vec", "simmim", "maskfeat"):
         learned = vision.grid**2 if model.absolute_positions == "learned" else 0
         context = MaskTokenContext(model.dim, learned, model.extra_tokens)
     else:
@@ -71,3 +78,11 @@ def build_encoder(config: RunConfig) -> Encoder:
 def build_decoder(config: RunConfig) -> ConvDecoder:
     """2.0's decoder for images."""
     return stages.build_decoder(config, dims=2)
+
+
+def build_pixel_decoder(config: RunConfig) -> TransformerDecoder:
+    """MAE's decoder, from encoded patches to pixels."""
+    v, d = config.vision, config.decoder
+    positions = sincos_positions_2d(v.grid, d.dim)[None]
+    width, ratio, eps = v.channels * v.patch_size**2, config.model.mlp_ratio, config.model.norm_eps
+    return TransformerDecoder(config.model.dim, width, d.dim, d.layers, d.heads, positions, ratio, eps)

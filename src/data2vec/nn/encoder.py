@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data2vec.nn.alibi import Alibi
+from data2vec.nn.positions import resize_positions
 from data2vec.nn.transformer import Feature, Transformer
 
 
@@ -147,7 +148,9 @@ class VisibleContext(nn.Module):
 
     def forward(self, features: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> Tokens:
         """(B, T, D) features -> (R, E + V, D) tokens of the visible positions; all of them without masks."""
-        x = features if self.positions is None else features + self.positions.to(features.dtype)
+        x = features
+        if self.positions is not None:
+            x = x + resize_positions(self.positions, features.shape[1]).to(features.dtype)
         visible = None if masks is None else masks.visible
         if padding is not None and masks is not None:
             padding = padding.repeat_interleave(len(masks.is_masked) // len(x), 0)
@@ -194,6 +197,11 @@ class EncoderOutput(NamedTuple):
     x: Tensor
     extra: Tensor
     features: list[Tensor]
+
+
+def pool(output: EncoderOutput, pooling: str) -> Tensor:
+    """(R, T, D) -> (R, D): mean over positions without extra tokens, or the class token."""
+    return output.x.mean(1) if pooling == "mean" else output.extra[:, 0]
 
 
 class Encoder(nn.Module):

@@ -20,6 +20,16 @@ def sincos_positions_2d(grid: int, dim: int) -> Tensor:
     return torch.cat(halves, dim=1).float()
 
 
+def resize_positions(table: Tensor, length: int) -> Tensor:
+    """Positions (1, length, D) of a smaller or larger square grid from a table (1, T, D) of one, bicubic."""
+    if table.shape[1] == length:
+        return table
+    old, new = math.isqrt(table.shape[1]), math.isqrt(length)
+    grid = table.view(1, old, old, -1).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(grid, size=(new, new), mode="bicubic")
+    return resized.permute(0, 2, 3, 1).reshape(1, length, -1)
+
+
 def sinusoidal_positions(rows: int, dim: int) -> Tensor:
     """Fixed positions of a sequence, (rows, dim) float32: all sines, then all cosines, of frequencies 1 to 1e-4."""
     half = dim // 2

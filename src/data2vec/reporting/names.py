@@ -2,7 +2,16 @@
 
 import math
 
-METHODS = {"data2vec2": "data2vec 2.0", "data2vec": "data2vec 1.0"}
+METHODS = {
+    "data2vec2": "data2vec 2.0",
+    "data2vec": "data2vec 1.0",
+    "mae": "MAE",
+    "simmim": "SimMIM",
+    "maskfeat": "MaskFeat",
+    "byol": "BYOL",
+    "dino": "DINO",
+    "masked_lm": "masked LM",
+}
 # Folder of a control run -> what results.csv calls it.
 CONTROLS = {
     "random": "random weights",

@@ -23,7 +23,7 @@ from data2vec.nn.encoder import Masks
 from data2vec.training.device import choose_device
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.run_folder import peak_memory
-from data2vec.training.streams import micro_batch_size, num_clones, text_batch
+from data2vec.training.streams import COMPARES_VIEWS, micro_batch_size, num_clones, text_batch, view_batch
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,11 @@ def _images(config: RunConfig, rng: np.random.Generator) -> Callable[[], Batch]:
     v, size = config.vision, micro_batch_size(config)
     images = torch.randn(size, v.channels, v.image_size, v.image_size)
     rows = size * num_clones(config)
+    if config.method in COMPARES_VIEWS:
+        count, side = config.views.local if config.method == "dino" else 0, config.views.local_patches * v.patch_size
+        crops = torch.randn(size, count, v.channels, side, side) if count else None
+        views = torch.stack([images, images.flip(-1)], 1)
+        return lambda: view_batch(config, views, crops)
     return lambda: Batch(images, Masks.from_numpy(sample_image_masks(config.mask, rows, v.grid, rng)))
 
 

@@ -1,7 +1,8 @@
 """What was masked in text and what the student knows about it: the arrays behind the report's picture.
 
 Targets are latent, so the student names no token. For each hidden one `nearest` are the tokens of other training
-text whose *teacher targets* are nearest to the student's prediction.
+text whose *teacher targets* are nearest to the student's prediction; in a masked language model they are the words
+that the model finds likeliest.
 """
 
 import io
@@ -15,6 +16,7 @@ from data2vec.config import RunConfig
 from data2vec.data.text import TextBlocks, TextSet, pad_rows
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.methods.build import Method
+from data2vec.methods.masked_lm import MaskedLM
 from data2vec.methods.step import Batch, StepOutput
 from data2vec.modalities.tokens import text_views
 from data2vec.training.device import Device
@@ -50,15 +52,18 @@ def text_picture(path: Path, method: Method, config: RunConfig, device: Device, 
     first = slice(0, None, num_clones(config))  # one view of each block
     is_masked = batch.masks.is_masked[first]
     errors = method.position_errors(output)[first].masked_fill(~is_masked, torch.nan)
-    vectors, ids = [], []
-    for start in range(count, len(tokens), count) or [0]:  # the blocks shown are no part of it, if there are others
-        other, found = run(slice(start, start + count))
-        inputs, padding = other.full_view()
-        known = slice(None) if padding is None else ~padding
-        vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
-        ids.append(inputs[known].flatten())
     predicted = output.pred[first][is_masked].float()
-    best = nearest_tokens(predicted, torch.cat(vectors), torch.cat(ids), NEAREST)
+    if isinstance(method, MaskedLM):
+        best = method.logits(predicted).topk(NEAREST).indices
+    else:
+        vectors, ids = [], []
+        for start in range(count, len(tokens), count) or [0]:  # not the blocks shown, if there are others
+            other, found = run(slice(start, start + count))
+            inputs, padding = other.full_view()
+            known = slice(None) if padding is None else ~padding
+            vectors.append(found.target[known].reshape(-1, found.target.shape[-1]).float())
+            ids.append(inputs[known].flatten())
+        best = nearest_tokens(predicted, torch.cat(vectors), torch.cat(ids), NEAREST)
     tokenizer = load_tokenizer(folder)
     pieces = np.array([*(tokenizer.piece(i) for i in range(tokenizer.vocab_size)), ""])  # id -1 is no token
     nearest = np.full((*is_masked.shape, NEAREST), -1)

@@ -4,11 +4,13 @@ Batch number n depends on (seed, n) alone, so a resumed run needs no state of th
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,8 +18,9 @@ from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE, Recordings, join, load_audio
 from data2vec.data.batches import Augmentation, BatchStream, PretrainImages, loader
 from data2vec.data.buckets import CroppedBatches
-from data2vec.data.images import load_images
+from data2vec.data.images import ImageSet, load_images
 from data2vec.data.text import TextBatches, TextBlocks, TextSet
+from data2vec.data.views import ViewStream
 from data2vec.masking import sample_image_masks
 from data2vec.methods.step import Batch
 from data2vec.modalities.speech import draw_masks
@@ -26,6 +29,7 @@ from data2vec.nn.encoder import Masks
 from data2vec.nn.waveform import samples_of
 
 Batches = Callable[[int, int], Iterator[Batch]]  # (first, last) -> batches first .. last - 1
+COMPARES_VIEWS = ("byol", "dino")  # methods that hide nothing
 
 
 def pretraining_batches(config: RunConfig) -> Batches:
@@ -54,14 +58,9 @@ def image_batches(config: RunConfig) -> Batches:
     """Augmented images (B, 3, S, S) and masks over the grid of patches."""
     v = config.vision
     dataset = load_images(Path(config.data_dir) / config.data.name, "train")
-    augmentation = Augmentation(
-        v.image_size,
-        v.mean,
-        v.std,
-        crop_scale=v.crop_scale,
-        horizontal_flip=v.horizontal_flip,
-        color_jitter=v.color_jitter,
-    )
+    augmentation = image_augmentation(config)
+    if config.method in COMPARES_VIEWS:
+        return view_batches(config, dataset, augmentation)
 
     def masks(rng: np.random.Generator, batch_size: int) -> dict[str, Any]:
         drawn = Masks.from_numpy(sample_image_masks(config.mask, batch_size * num_clones(config), v.grid, rng))
@@ -84,6 +83,43 @@ def speech_recordings(config: RunConfig) -> Recordings:
     return join([own, *(load_audio(folder / name, "train", s.normalise, shortest) for name in config.data.also)])
 
 
+def image_augmentation(config: RunConfig) -> Augmentation:
+    """How a training image is changed."""
+    v = config.vision
+    return Augmentation(
+        v.image_size,
+        v.mean,
+        v.std,
+        crop_scale=v.crop_scale,
+        horizontal_flip=v.horizontal_flip,
+        color_jitter=v.color_jitter,
+    )
+
+
+def view_batches(config: RunConfig, dataset: ImageSet, augmentation: Augmentation) -> Batches:
+    """Two large and some small augmented views of each image; nothing is hidden.
+
+    # differs: BYOL and DINO also blur and solarise views and turn their hue.
+    """
+    v = config.views
+    large = replace(augmentation, grayscale=v.grayscale)
+    small = replace(large, image_size=v.local_patches * config.vision.patch_size, crop_scale=v.local_scale)
+    kinds = {"images": (2, large), "crops": (v.local if config.method == "dino" else 0, small)}
+    stream = ViewStream(dataset, micro_batch_size(config), config.seed, kinds)
+
+    def batches(first: int, last: int) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers):
+            yield view_batch(config, item["images"], item.get("crops"))
+
+    return batches
+
+
+def view_batch(config: RunConfig, images: Tensor, crops: Tensor | None) -> Batch:
+    """Views (B, 2, 3, S, S) and small ones as a batch in which nothing is hidden."""
+    masks = Masks(torch.zeros(len(images), config.vision.grid**2, dtype=torch.bool), None)
+    return Batch(images, masks, crops=crops)
+
+
 def speech_batches(config: RunConfig) -> Batches:
     """Recordings (B, samples) of about the same length, cropped to the shortest, and masks over their frames."""
     s, recordings = config.speech, speech_recordings(config)
@@ -103,7 +139,7 @@ def speech_batches(config: RunConfig) -> Batches:
 
 
 def text_batches(config: RunConfig) -> Batches:
-    """Blocks of token ids (B, T), hidden by their ids (1.0) or by random positions of each view (2.0)."""
+    """Blocks of token ids (B, T), hidden by their ids, or by random positions of each view (2.0)."""
     dataset = TextSet(Path(config.data_dir) / config.data.name, "train", config.data.vocab_size, config.data.tokenizer)
     blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
     stream = TextBatches(blocks, micro_batch_size(config), config.seed, partial(text_views, config=config))
