@@ -19,7 +19,6 @@ NOT_BUILT: dict[str, str] = {
     "beit_checkpoint": _CHECKPOINTS,
     "hf": _CHECKPOINTS,
     "mae": _RIVALS,
-    "wav2vec2": _RIVALS,
     "mlm_hf": _RIVALS,
 }
 

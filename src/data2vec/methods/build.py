@@ -10,11 +10,12 @@ from torch import nn
 from data2vec.config import RunConfig
 from data2vec.methods.data2vec import Data2Vec
 from data2vec.methods.data2vec2 import Data2Vec2
+from data2vec.methods.wav2vec2 import Wav2Vec2
 from data2vec.modalities import speech, text, vision
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer import Block
 
-Method = Data2Vec | Data2Vec2
+Method = Data2Vec | Data2Vec2 | Wav2Vec2
 MODALITIES = {"vision": vision, "speech": speech, "text": text}
 
 
@@ -33,6 +34,8 @@ def build_method(config: RunConfig) -> Method:
         if config.modality != "speech":  # there torch's default, as released
             _initialise(head, config)
         return Data2Vec(config, encoder, head)
+    if config.method == "wav2vec2":
+        return Wav2Vec2(config, encoder)
     decoder = MODALITIES[config.modality].build_decoder(config)
     return Data2Vec2(config, encoder, decoder)  # decoder: as its modality starts it
 
