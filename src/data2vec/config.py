@@ -348,7 +348,13 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        checks = [
+        checks: list[tuple[bool, str, Any, str]] = [
+            (
+                self.method not in ("wav2vec2", "hubert") or self.modality == "speech",
+                "method",
+                self.method,
+                f"data2vec or data2vec2 on {self.modality}",
+            ),
             (
                 self.model.dim % self.model.heads == 0,
                 "model.dim",
@@ -394,8 +400,6 @@ class RunConfig(Section):
                 f"a multiple of decoder.groups = {self.decoder.groups}",
             ),
         ]
-        speech_only = self.method not in ("wav2vec2", "hubert") or self.modality == "speech"
-        checks.append((speech_only, "method", self.method, f"data2vec or data2vec2 on {self.modality}"))
         for holds, key, value, allowed in (*checks, *self._speech_checks(), *self._text_checks()):
             if not holds:
                 raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")

@@ -12,6 +12,7 @@ from data2vec import config as schema
 from data2vec.config import RunConfig
 from data2vec.errors import UserError
 from data2vec.methods.build import Method, build_method
+from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
 from data2vec.training.checkpoint import save_model
 from data2vec.training.device import Device, choose_device
@@ -21,6 +22,7 @@ from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
 from data2vec.training.streams import Batches, micro_batches, pretraining_batches
+from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
     batches = pretraining_batches(config)
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
+    if isinstance(method, Hubert):
+        set_units(method, config, folder, identity(config))
     optimizer = Adam(
         parameter_groups(
             ((n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")),
