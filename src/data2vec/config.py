@@ -89,6 +89,7 @@ class SpeechConfig(Section):
     pos_conv_padding: Literal["zeroed", "released"] = Field(
         "zeroed", description="padding between these convolutions; as released it changes the last frames before it"
     )
+    frame_dropout: Share = Field(0.0, description="of frames before they are hidden or quantised (wav2vec2, hubert)")
     hidden_std: NonNegative = Field(0.01, description="fine-tuning of 2.0: noise at hidden frames, 0 = zeros (P-C4)")
     normalise: bool = Field(True, description="zero mean, unit variance of each recording, before it is cropped")
     min_seconds: NonNegative = Field(2.0, description="shorter recordings are left out")
@@ -165,6 +166,7 @@ class MaskConfig(Section):
     num_patches: Positive | None = Field(None, description="beit_block: patches hidden at most, null = by ratio")
     min_block: Positive = Field(16, description="beit_block: smallest block, in patches")
     max_block: Positive | None = Field(None, description="beit_block: largest block, null = num_patches")
+    min_spans: Count = Field(1, description="span: least number of spans of a recording")
     counts: Literal["equalised", "free"] = Field(
         "equalised", description="speech: hidden frames of a batch's rows; free = 1.0 unequal, 2.0 as released (P-I2)"
     )
@@ -251,6 +253,37 @@ class ViewsConfig(Section):
     local_patches: Positive = Field(6, description="DINO: patches on a side of a small view")
     local_scale: tuple[Share, Share] = Field((0.05, 0.25), description="DINO: area share of small views")
     grayscale: Share = Field(0.2, description="share of views without colour")
+
+
+class ContrastConfig(Section):
+    """wav2vec 2.0 and HuBERT: how prediction and discrete targets are compared at hidden frames."""
+
+    dim: Positive = Field(256, description="width in which they are compared")
+    temperature: float = Field(0.1, gt=0, description="divides the cosines")
+    negatives: Positive = Field(100, description="other hidden frames that a frame is told from (wav2vec2)")
+    diversity: NonNegative = Field(0.1, description="weight of the use of all codes (wav2vec2)")
+    feature_penalty: NonNegative = Field(10.0, description="weight of the mean square of the waveform features")
+
+
+class QuantiserConfig(Section):
+    """wav2vec 2.0's product quantiser."""
+
+    groups: Positive = Field(2, description="codebooks")
+    entries: Positive = Field(320, description="vectors of a codebook")
+    dim: Positive = Field(256, description="width of the chosen vectors of all codebooks together")
+    temperature: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        (2.0, 0.5), description="of the Gumbel softmax, at the start and after annealing"
+    )
+    anneal_updates: Count = Field(277_258, description="updates in which it falls by a factor each (scaled by budget)")
+
+
+class HubertConfig(Section):
+    """HuBERT's units: clusters of the frames' features."""
+
+    clusters: Positive = Field(100, description="units")
+    units_from: str | None = Field(None, description="folder of an earlier run to cluster; null = MFCC (iteration 1)")
+    layer: Positive = Field(6, description="block of that run whose output is clustered, from 1")
+    fit_seconds: float = Field(36_000.0, gt=0, description="seconds of training audio that the clusters are fitted to")
 
 
 class OptimConfig(Section):
@@ -397,9 +430,12 @@ class RunConfig(Section):
     """Everything that defines one run."""
 
     modality: Literal["vision", "speech", "text"] = Field("vision", description="kind of input")
-    method: Literal["data2vec", "data2vec2", "mae", "simmim", "maskfeat", "byol", "dino", "masked_lm"] = Field(
-        "data2vec2", description="learning method"
-    )
+    method: Literal[
+        *("data2vec", "data2vec2"),
+        *("mae", "simmim", "maskfeat", "byol", "dino"),
+        *("wav2vec2", "hubert"),
+        "masked_lm",
+    ] = Field("data2vec2", description="learning method")
     seed: Count = Field(1, description="of every random draw")
     budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
     scale: str = Field("custom", description="label: embedded, mini, paper")
@@ -418,6 +454,9 @@ class RunConfig(Section):
     loss: LossConfig = LossConfig()
     pixels: PixelsConfig = PixelsConfig()
     views: ViewsConfig = ViewsConfig()
+    contrast: ContrastConfig = ContrastConfig()
+    quantiser: QuantiserConfig = QuantiserConfig()
+    hubert: HubertConfig = HubertConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     probe: ProbeConfig = ProbeConfig()
@@ -426,7 +465,13 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        checks = [
+        checks: list[tuple[bool, str, Any, str]] = [
+            (
+                self.method not in ("wav2vec2", "hubert") or self.modality == "speech",
+                "method",
+                self.method,
+                f"data2vec or data2vec2 on {self.modality}",
+            ),
             (
                 self.model.dim % self.model.heads == 0,
                 "model.dim",
@@ -503,7 +548,7 @@ class RunConfig(Section):
         fits = s.min_seconds <= s.max_seconds <= micro
         most = f"between speech.min_seconds = {s.min_seconds} and the seconds of one forward pass = {micro}"
         whole = round(s.batch_seconds / micro, 6).is_integer()
-        equal = self.method == "data2vec" or mask.sampler == "block_1d" or mask.counts == "equalised"
+        equal = self.method != "data2vec2" or mask.sampler == "block_1d" or mask.counts == "equalised"
         return [
             (dim % groups == 0, "model.dim", dim, f"a multiple of speech.pos_conv_groups = {groups}"),
             (mask.sampler in ("span", "block_1d"), "mask.sampler", mask.sampler, "span or block_1d on speech"),
@@ -512,6 +557,12 @@ class RunConfig(Section):
             (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
             (fits, "speech.max_seconds", s.max_seconds, most),
             (self.model.alibi in ("none", "1d"), "model.alibi", self.model.alibi, "none or 1d on speech"),
+            (
+                self.method != "wav2vec2" or self.quantiser.dim % self.quantiser.groups == 0,
+                "quantiser.dim",
+                self.quantiser.dim,
+                f"a multiple of quantiser.groups = {self.quantiser.groups}",
+            ),
         ]
 
     def _text_checks(self) -> list[tuple[bool, str, Any, str]]:
@@ -572,6 +623,7 @@ UPDATE_KEYS = (
     "optim.warmup_updates",
     "teacher.anneal_updates",
     "views.temperature_updates",
+    "quantiser.anneal_updates",
     "finetune.updates",
     "finetune.warmup_updates",
     "finetune.freeze_updates",

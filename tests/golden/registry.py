@@ -9,12 +9,10 @@ Runner = Callable[[Case], None]
 RUNNERS: dict[str, Runner] = {}
 
 _SPEECH_AND_TEXT = "issue 3 (speech and text, equal to the original)"
-_RIVALS = "issue 9 (the rivals)"
 
 # Kinds, or kind/modality, whose code is not built yet, and where it will be.
 NOT_BUILT: dict[str, str] = {
     "ablation_v2/text": _SPEECH_AND_TEXT,
-    "wav2vec2": _RIVALS,
 }
 
 

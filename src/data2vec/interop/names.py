@@ -131,6 +131,16 @@ def v1_speech(pre_norm: bool) -> list[Rule]:
     ]
 
 
+def wav2vec2(pre_norm: bool) -> list[Rule]:
+    """Rules for wav2vec 2.0, which is 1.0's encoder with a quantiser."""
+    return [
+        (r"quantizer\.vars", r"quantiser.codebook"),
+        (r"quantizer\.weight_proj\.(.*)", r"quantiser.logits.\1"),
+        (r"project_q\.(.*)", r"project_target.\1"),
+        *v1_speech(pre_norm),
+    ]
+
+
 def v1_text(head_layers: int) -> list[Rule]:
     """Rules for 1.0 text; a head of several layers is a sequence of modules here as there, one is itself."""
     head = r"encoder\.regression_head\." + (r"0\." if head_layers == 1 else "")

@@ -28,6 +28,11 @@ class FrameMaskConfig(Protocol):
         ...
 
     @property
+    def min_spans(self) -> int:
+        """Least number of spans of an utterance."""
+        ...
+
+    @property
     def adjust(self) -> float:
         """Added to the share that decides how many blocks are drawn."""
         ...
@@ -63,9 +68,8 @@ def sample_frame_masks(
     check_at_least(frames, 1, "sequence length")
     equal = config.counts == "equalised"
     if config.sampler == "span":
-        masks = span_masks(
-            len(whole) * clones, frames, config.ratio, config.length, rng, min_spans=1, equal_counts=equal
-        )
+        rows, least = len(whole) * clones, config.min_spans
+        masks = span_masks(rows, frames, config.ratio, config.length, rng, min_spans=least, equal_counts=equal)
     elif equal:
         masks = _blocks(config, len(whole) * clones, frames, rng)
     else:

@@ -3,24 +3,29 @@
 import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from data2vec.config import RunConfig
+from data2vec.config import RunConfig, load
+from data2vec.errors import UserError
 from data2vec.methods.byol import BYOL
 from data2vec.methods.data2vec import Data2Vec
 from data2vec.methods.data2vec2 import Data2Vec2
 from data2vec.methods.dino import DINO
+from data2vec.methods.hubert import Hubert
 from data2vec.methods.mae import MAE
 from data2vec.methods.masked_lm import MaskedLM
 from data2vec.methods.maskfeat import MaskFeat
 from data2vec.methods.simmim import SimMIM
+from data2vec.methods.wav2vec2 import Wav2Vec2
 from data2vec.modalities import speech, text, vision
+from data2vec.modalities.mfcc import MFCC_SIZE, FrameMFCC
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer import Block
 
-Method = Data2Vec | Data2Vec2 | MAE | SimMIM | MaskFeat | BYOL | DINO | MaskedLM
+Method = Data2Vec | Data2Vec2 | MAE | SimMIM | MaskFeat | BYOL | DINO | Wav2Vec2 | Hubert | MaskedLM
 MODALITIES = {"vision": vision, "speech": speech, "text": text}
 
 
@@ -45,8 +50,40 @@ def build_method(config: RunConfig) -> Method:
         if config.modality != "speech":  # there torch's default, as released
             _initialise(head, config)
         return Data2Vec(config, encoder, head)
+    if config.method == "wav2vec2":
+        return Wav2Vec2(config, encoder)
+    if config.method == "hubert":
+        return _build_hubert(config, encoder)
     decoder = MODALITIES[config.modality].build_decoder(config)
     return Data2Vec2(config, encoder, decoder)  # decoder: as its modality starts it
+
+
+def _build_hubert(config: RunConfig, encoder: Encoder) -> Hubert:
+    """HuBERT with its source of units; `training.units` sets an earlier run's weights and the centroids."""
+    source = config.hubert.units_from
+    if source is None:
+        return Hubert(config, encoder, FrameMFCC(config.speech.conv_layers), MFCC_SIZE)
+    earlier = load(Path(source) / "config.yaml")
+    frames = [(kernel, stride) for _, kernel, stride in config.speech.conv_layers]
+    checks = [
+        (earlier.modality == "speech", f"on {earlier.modality}; it must be on speech"),
+        (
+            frames == [layer[1:] for layer in earlier.speech.conv_layers],
+            "one with other frames; set the same speech.conv_layers here",
+        ),
+        (
+            earlier.speech.normalise == config.speech.normalise,
+            f"trained with speech.normalise={earlier.speech.normalise}; set the same here",
+        ),
+        (
+            config.hubert.layer <= earlier.model.depth,
+            f"of {earlier.model.depth} blocks; hubert.layer = {config.hubert.layer} must be one of them",
+        ),
+    ]
+    for holds, what in checks:
+        if not holds:
+            raise UserError(f"hubert.units_from = {source}: the run is {what}")
+    return Hubert(config, encoder, build_encoder(earlier), earlier.model.dim)
 
 
 RIVALS: dict[str, Callable[[RunConfig, Encoder], Method]] = {

@@ -50,7 +50,7 @@ def build_encoder(config: RunConfig) -> Encoder:
     stack = WaveformStack(speech.conv_layers, speech.conv_norm, speech.conv_bias, speech.feature_grad_mult)
     norm_eps = model.norm_eps if model.norm == "post" else None
     context: nn.Module
-    if config.method == "data2vec":
+    if config.method != "data2vec2":  # wav2vec 2.0 and HuBERT hide frames as 1.0 does
         positions = build_positions(config)
         context = MaskTokenContext(model.dim, 0, model.extra_tokens, positions, norm_eps, model.input_dropout)
         nn.init.uniform_(context.mask_token)

@@ -13,6 +13,7 @@ from data2vec.config import RunConfig
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.errors import UserError
 from data2vec.methods.build import Method, build_method
+from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
 from data2vec.training.checkpoint import VOCABULARY, save_model
 from data2vec.training.device import Device, choose_device
@@ -22,6 +23,7 @@ from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
 from data2vec.training.streams import Batches, micro_batches, pretraining_batches
+from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
         meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
+    if isinstance(method, Hubert):
+        set_units(method, config, folder, identity(config))
     optimizer = Adam(
         parameter_groups(
             ((n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")),
