@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +57,24 @@ class Recordings:
             samples, rate = read_mono(path)
         except (soundfile.LibsndfileError, OSError) as error:
             raise UserError(f"recording {path} cannot be read any more ({error}): prepare {self.name} again") from None
-        waveform = torch.from_numpy(samples)
-        if rate != SAMPLE_RATE:
-            from torchaudio.functional import resample  # type: ignore[import-untyped]
-
-            waveform = resample(waveform, rate, SAMPLE_RATE)
+        waveform = resampled(torch.from_numpy(samples), rate)
         if len(waveform) != self.lengths[index]:
             raise UserError(f"recording {path} is not the one that was prepared: prepare {self.name} again")
         return normalise_waveform(waveform) if self.normalise else waveform
+
+
+def resampled(waveform: Tensor, rate: int) -> Tensor:
+    """A waveform (n,) of `rate` Hz at 16 kHz, (ceil(n * 16000 / rate),)."""
+    return waveform if rate == SAMPLE_RATE else _resampler(rate)(waveform)
+
+
+@lru_cache(maxsize=8)
+def _resampler(rate: int) -> Callable[[Tensor], Tensor]:
+    """Kept, since computing its kernel takes 2 ms, more than resampling half a second of speech."""
+    from torchaudio.transforms import Resample  # type: ignore[import-untyped]
+
+    resampler: Callable[[Tensor], Tensor] = Resample(rate, SAMPLE_RATE)
+    return resampler
 
 
 def normalise_waveform(waveform: Tensor) -> Tensor:

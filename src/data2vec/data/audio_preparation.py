@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 from data2vec.data.archives import extract
-from data2vec.data.audio import SAMPLE_RATE
+from data2vec.data.audio import SAMPLE_RATE, resampled
 from data2vec.data.audio_folder import scan_audio_folder
 from data2vec.data.espeak import library_version, speak, utterances
 from data2vec.data.fetch import Originals, download_originals, find_originals
@@ -120,8 +120,6 @@ def _origin(originals: Originals) -> dict[str, object]:
 
 def _prepare_spoken(source: Source, target: Path) -> Path:
     """The embedded set: every utterance as 16-bit FLAC of 16 kHz below audio/."""
-    from torchaudio.functional import resample  # type: ignore[import-untyped]
-
     planned, version = utterances(), library_version()
     fingerprint = hashlib.sha256(repr((version, planned)).encode()).hexdigest()
     if complete_manifest(target, fingerprint) is not None:
@@ -133,8 +131,8 @@ def _prepare_spoken(source: Source, target: Path) -> Path:
         for number, (utterance, samples) in enumerate(zip(planned, spoken, strict=True)):
             file = f"{utterance.split}/{number:04}.flac"
             (folder / AUDIO / file).parent.mkdir(parents=True, exist_ok=True)
-            resampled = PEAK * resample(torch.from_numpy(samples.astype(np.float32)), rate, SAMPLE_RATE)
-            soundfile.write(folder / AUDIO / file, resampled.round().to(torch.int16).numpy(), SAMPLE_RATE)
+            waveform = PEAK * resampled(torch.from_numpy(samples.astype(np.float32)), rate)
+            soundfile.write(folder / AUDIO / file, waveform.round().to(torch.int16).numpy(), SAMPLE_RATE)
             corpus.add(Recording(utterance.split, file, utterance.speaker, utterance.sentence, utterance.colour))
         facts = {"source": "embedded", "note": f"espeak-ng {version}.", "fingerprint": fingerprint, "root": AUDIO}
         _write_set(source, corpus, folder / AUDIO, folder, facts)
