@@ -18,12 +18,12 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from data2vec.config import RunConfig
-from data2vec.data.audio import SAMPLE_RATE, load_audio
+from data2vec.data.audio import SAMPLE_RATE
 from data2vec.errors import UserError
 from data2vec.methods.hubert import Hubert
-from data2vec.nn.waveform import samples_of
 from data2vec.training.checkpoint import load_model
 from data2vec.training.run_folder import RunFolder, write_atomic
+from data2vec.training.streams import speech_recordings
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ def fit_centroids(features: NDArray[np.float32], clusters: int, seed: int) -> ND
 def training_features(method: Hubert, config: RunConfig) -> NDArray[np.float32]:
     """Features (N, size) of randomly chosen training recordings of `hubert.fit_seconds` in all."""
     s, device = config.speech, method.centroids.device
-    shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
-    recordings = load_audio(Path(config.data_dir) / config.data.name, "train", s.normalise, shortest)
+    recordings = speech_recordings(config)
     left = config.hubert.fit_seconds * SAMPLE_RATE
     parts = []
     for index in np.random.default_rng(config.seed).permutation(len(recordings)):
