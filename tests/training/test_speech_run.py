@@ -71,7 +71,8 @@ def test_a_run_leaves_its_files(method: str, speech_data: Path, tmp_path: Path) 
         rows, frames = arrays["is_masked"].shape
         assert arrays["waveform"].shape[0] == rows and arrays["waveform"].shape[1] // frames in range(320, 480)
         assert np.array_equal(np.isnan(arrays["error"]), ~arrays["is_masked"])
-        assert arrays["target_std"].shape == arrays["pred_std"].shape == (rows, frames)
+        assert arrays["target_var"].shape == arrays["pred_var"].shape == (rows, frames)
+        assert (arrays["pred_var"] > 0).all() and arrays["rate"] == 16_000
 
 
 @pytest.mark.parametrize("method", METHODS)

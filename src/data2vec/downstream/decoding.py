@@ -1,6 +1,7 @@
 """From letter probabilities to text: greedy, or beam search with a lexicon and a language model (algorithms.md 9.5).
 
-The search is flashlight's through torchaudio, the language model KenLM's; both are optional.
+The search is flashlight's through torchaudio. The package flashlight-text is optional and brings KenLM along, which
+reads the language model.
 """
 
 import logging
@@ -30,8 +31,7 @@ def greedy(log_probs: Tensor, letters: Letters) -> str:
 
 def missing_decoder() -> str | None:
     """Why there is no beam search here, None if there is."""
-    absent = [name for name, module in (("flashlight-text", "flashlight"), ("kenlm", "kenlm")) if not find_spec(module)]
-    return f"not installed: {', '.join(absent)} (pip install flashlight-text kenlm)" if absent else None
+    return None if find_spec("flashlight") else "flashlight-text is not installed (pip install flashlight-text)"
 
 
 def lexicon_words(task: TaskConfig, transcripts: Iterable[str]) -> list[str]:

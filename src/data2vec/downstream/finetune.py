@@ -80,8 +80,6 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     folder.write_json("provenance.json", folder.provenance(device.name, device.torch, **facts))
     rows = [{"dataset": task_data(config).name} | row for row in scores.rows]
     log.info("%s", ", ".join(f"{row['metric']} {row['value']:.2f} {row['unit']}" for row in rows))
-    for name, content in scores.files.items():
-        write_atomic(folder.path / name, content)
     folder.write_json("metrics.json", {"rows": rows, "init": ft.init, "weights_of_update": chosen, **scores.details})
     best.forget()
     folder.state.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from data2vec.downstream.task import Scores, Task, start_encoder, task_data
 from data2vec.errors import UserError
 from data2vec.training.device import Device
 from data2vec.training.loop import StepLoss
+from data2vec.training.run_folder import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
         batches.accumulation,
         select="wer",
         select_highest=False,
+        finish=recogniser.write_files,
     )
 
 
@@ -71,6 +73,7 @@ class Recogniser:
         encoder = start_encoder(config, init_run)
         self.model = CTCModel(encoder, config.model.dim, len(self.letters), ft.final_dropout).to(device.torch)
         self.batches = SpeechBatches(config, self.train, device)
+        self.arpa = ""  # the language model, once it is estimated
 
     def loss(self, batch: SpeechInput, update: int) -> StepLoss:
         """CTC loss summed over the utterances of a batch."""
@@ -113,8 +116,7 @@ class Recogniser:
             "train_seconds": round(float(self.train.lengths.sum()) / SAMPLE_RATE, 1),
             "test": {},
         }
-        files = {"letters.txt": "\n".join(self.letters.symbols) + "\n"}
-        search, details["lm"], files["lm.arpa"] = self._search()
+        search, details["lm"] = self._search()
         for name, part in self.tests.items():
             emissions, texts = self.emissions(part), _texts(part)
             # several test splits are told apart by the data set of their rows
@@ -127,25 +129,33 @@ class Recogniser:
                 found = score(texts, hypotheses)
                 rows += _rows(found, ending, dataset)
                 details["test"][name][f"beam{ending}" if ending else "greedy"] = found | _examples(part, hypotheses)
-        return Scores(rows, details, files={name: text for name, text in files.items() if text})
+        return Scores(rows, details)
 
-    def _search(self) -> tuple[BeamSearch | None, dict[str, Any], str]:
-        """The beam search with its weights set on valid, what there is to say about it, and an estimated model."""
+    def write_files(self, run_dir: Path) -> None:
+        """letters.txt, one symbol a line, and the language model if it was estimated, lm.arpa."""
+        write_atomic(run_dir / "letters.txt", "\n".join(self.letters.symbols) + "\n")
+        if self.arpa:
+            write_atomic(run_dir / "lm.arpa", self.arpa)
+
+    def _search(self) -> tuple[BeamSearch | None, dict[str, Any]]:
+        """The beam search with its weights set on valid, and what there is to say about it."""
         task = self.config.task
         absent = "task.lm is null" if task.lm is None else missing_decoder()
         if absent or task.lm is None:
             log.info("no word error rate with a language model: %s", absent)
-            return None, {"absent": absent}, ""
-        text = arpa(_texts(self.train), task.lm_order) if task.lm == "train" else ""
-        made = f"{task.lm_order}-grams of the training transcripts, interpolated Witten-Bell" if text else task.lm
+            return None, {"absent": absent}
+        made = task.lm
+        if task.lm == "train":
+            self.arpa = arpa(_texts(self.train), task.lm_order)
+            made = f"{task.lm_order}-grams of the training transcripts, interpolated Witten-Bell"
         words = lexicon_words(task, _texts(self.train))
         with TemporaryDirectory() as folder:
-            path = Path(folder, "lm.arpa") if text else Path(task.lm)
-            if text:
-                path.write_text(text, encoding="utf-8")
+            path = Path(folder, "lm.arpa") if self.arpa else Path(task.lm)
+            if self.arpa:
+                path.write_text(self.arpa, encoding="utf-8")
             search = BeamSearch(self.letters, words, path, task)
         tuned = search.tune(self.emissions(self.valid), _texts(self.valid))
-        return search, {"model": made, "words": len(search.words), "beam": task.beam} | tuned, text
+        return search, {"model": made, "words": len(search.words), "beam": task.beam} | tuned
 
 
 def _texts(recordings: Recordings) -> list[str]:

@@ -16,15 +16,11 @@ from data2vec.training.loop import StepLoss
 
 @dataclass
 class Scores:
-    """Metrics of a model on one split.
-
-    `details` is kept beside them in metrics.json, `logged` in metrics.jsonl, `files` (by name) in the run's folder.
-    """
+    """Metrics of a model on one split; `details` is kept beside them in metrics.json, `logged` in metrics.jsonl."""
 
     rows: list[dict[str, Any]]  # metric, value, unit; dataset where it is not the task's
     details: dict[str, Any] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
 
     def value(self, metric: str) -> float:
         """The value of one metric."""

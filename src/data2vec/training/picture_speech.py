@@ -21,8 +21,8 @@ def speech_picture(path: Path, method: Method, config: RunConfig, device: Device
     """Write masked.npz of `count` training recordings around the median length, cropped to the shortest of them.
 
     Arrays: waveform (N, samples) float32 as the model sees it; is_masked (N, T) bool, one mask each; error (N, T)
-    float32, mean squared error of the prediction, nan where visible; target_std and pred_std (N, T) float32, standard
-    deviation over channels of target and prediction; sample_rate; hop, samples from one frame to the next.
+    float32, mean squared error of the prediction, nan where visible; target_var and pred_var (N, T) float32, variance
+    over the features of target and prediction at each frame; rate, samples per second.
     """
     s = config.speech
     recordings = speech_recordings(config)
@@ -45,9 +45,8 @@ def speech_picture(path: Path, method: Method, config: RunConfig, device: Device
         waveform=waveforms.numpy(),
         is_masked=is_masked.cpu().numpy(),
         error=errors.float().cpu().numpy(),
-        target_std=output.target.float().std(-1).cpu().numpy(),
-        pred_std=output.pred[first].float().std(-1).cpu().numpy(),
-        sample_rate=np.array(SAMPLE_RATE),
-        hop=np.array(np.prod([stride for _, _, stride in s.conv_layers])),
+        target_var=output.target.float().var(-1).cpu().numpy(),
+        pred_var=output.pred[first].float().var(-1).cpu().numpy(),
+        rate=np.array(SAMPLE_RATE),
     )
     write_atomic(path, buffer.getvalue())
