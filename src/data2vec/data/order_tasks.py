@@ -1,9 +1,10 @@
 """Two tasks made from the embedded corpus, so that fine-tuning on text needs no download.
 
-`word-order`: is a sentence intact (1), or do its plain inner words stand in another order (0)? `pair-order`: do two
-neighbouring sentences stand in their order (1), or the other way round (0)? Every item stands there with both labels
-from the same words, so word counts tell nothing. Splits are those of the corpus's documents: pre-training has not
-read valid and test. Deterministic, but for the version of Python whose documentation is used.
+`word-order`: does a sentence, in small letters and without its full stop, have its own order of words (1) or another
+(0)? `pair-order`: do two neighbouring sentences stand in their order (1), or the other way round (0)? Every item
+stands there with both labels from the same words, so word counts tell nothing. Splits are those of the corpus's
+documents: pre-training has not read valid and test. Deterministic, but for the version of Python whose documentation
+is used.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from itertools import pairwise
 from data2vec.data.corpora import Document, python_documents, sentences
 from data2vec.data.sentence_rows import Labelled
 
-PLAIN = re.compile(r"[a-z]+")  # words that are moved: without capitals and punctuation, which would give them away
 ORDINARY = re.compile(r"[A-Za-z'-]+[.,;:]?")
 SHARE_ORDINARY = 0.7  # of a sentence's words; the rest of the corpus is code and tables
-LEAST_PLAIN = 4
 
 
 def make_items(name: str) -> dict[str, Labelled]:
@@ -41,12 +40,14 @@ def make_items(name: str) -> dict[str, Labelled]:
 
 
 def word_order(document: Document, seen: set[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each new sentence of a document, intact and shuffled."""
-    for sentence in filter(is_prose, sentences(document.text)):
-        if sentence not in seen:
-            seen.add(sentence)
-            yield "1", (sentence, "")
-            yield "0", (shuffled(sentence), "")
+    """Each new sentence of a document, intact and shuffled; a capital or full stop would give the order away."""
+    for sentence in sentences(document.text):
+        words = sentence.lower().rstrip(".?!").split()
+        intact = " ".join(words)
+        if is_sentence(sentence, 6, 24) and len(set(words)) > 1 and intact not in seen:
+            seen.add(intact)
+            yield "1", (intact, "")
+            yield "0", (" ".join(shuffled(words)), "")
 
 
 def pair_order(document: Document, seen: set[str]) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -60,11 +61,6 @@ def pair_order(document: Document, seen: set[str]) -> Iterator[tuple[str, tuple[
                 yield "0", (second, first)
 
 
-def is_prose(sentence: str) -> bool:
-    """Whether a sentence has words enough that can be moved."""
-    return is_sentence(sentence, 6, 24) and len(set(_plain(sentence.split()).values())) >= LEAST_PLAIN
-
-
 def is_sentence(text: str, least: int, most: int) -> bool:
     """Whether a text looks like a sentence of so many words: the corpus also holds code, lists and tables."""
     words = text.split()
@@ -73,22 +69,13 @@ def is_sentence(text: str, least: int, most: int) -> bool:
     return sum(ORDINARY.fullmatch(word) is not None for word in words) >= SHARE_ORDINARY * len(words)
 
 
-def shuffled(sentence: str) -> str:
-    """The sentence with its plain inner words in another order; the draw depends on the sentence alone."""
-    words = sentence.split()
-    plain = _plain(words)
-    values = list(plain.values())
-    rng = random.Random(sentence)
-    while values == list(plain.values()):
-        rng.shuffle(values)
-    for place, word in zip(plain, values, strict=True):
-        words[place] = word
-    return " ".join(words)
-
-
-def _plain(words: list[str]) -> dict[int, str]:
-    """The inner words that can be moved unseen, by place."""
-    return {i: word for i, word in enumerate(words[1:-1], start=1) if PLAIN.fullmatch(word)}
+def shuffled(words: list[str]) -> list[str]:
+    """The words in another order; the draw depends on them alone."""
+    rng = random.Random(" ".join(words))
+    made = list(words)
+    while made == words:
+        rng.shuffle(made)
+    return made
 
 
 MAKERS: dict[str, Callable[[Document, set[str]], Iterator[tuple[str, tuple[str, str]]]]] = {

@@ -83,8 +83,11 @@ def load_sentences(folder: Path, split: str) -> SentenceSet:
 
 def sentence_splits(folder: Path) -> dict[str, bool]:
     """The splits of a prepared set, and whether their labels are known."""
-    splits = _sentence_manifest(folder).splits
-    return {split: "label" in (folder / f"{split}.tsv").open(encoding="utf-8").readline().split() for split in splits}
+    known = {}
+    for split in _sentence_manifest(folder).splits:
+        with (folder / f"{split}.tsv").open(encoding="utf-8") as file:
+            known[split] = "label" in file.readline().split()
+    return known
 
 
 def _sentence_manifest(folder: Path) -> Manifest:

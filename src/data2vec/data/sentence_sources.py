@@ -152,7 +152,7 @@ SENTENCES = (
         "word-order",
         "Is the order of words intact?",
         "A task made for the embedded scale, not a published one. Every sentence stands there twice, once intact and "
-        "once with its plain inner words in another order: a bag of words is at chance.",
+        "once with its words in another order: a bag of words is at chance.",
     ),
     _made(
         "pair-order",
