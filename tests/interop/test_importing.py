@@ -151,7 +151,9 @@ def test_strides_come_from_the_stored_list_which_is_never_evaluated(made: Any, t
     ("stored", "words"),
     [
         ({"encoder_attention_heads": 5}, "encoder_attention_heads = 5"),
+        ({"encoder_attention_heads": "four"}, "encoder_attention_heads = four"),
         ({"encoder_attention_heads": 4, "activation_fn": "relu"}, "activation_fn = relu"),
+        ({"encoder_attention_heads": 4, "average_top_k_layers": "all"}, "target.top_k = 'all'"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(stored: dict[str, Any], words: str, made: Any) -> None:
@@ -172,6 +174,14 @@ def test_a_tensor_that_is_missing_or_has_another_shape_is_named(made: Any) -> No
         read_original(
             made("v1_text_base", change=lambda s: s.pop("encoder.sentence_encoder.layers.0.self_attn.k_proj.bias"))[0]
         )
+
+
+def test_a_number_in_a_name_does_not_make_a_model_large(made: Any) -> None:
+    def add(state: dict[str, Any]) -> None:
+        state["blocks.999999999.norm1.weight"] = torch.ones(24)
+
+    with pytest.raises(UserError, match="no complete model"):
+        read_original(made("v2_image_base", change=add)[0])
 
 
 def test_an_unknown_tensor_is_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -57,12 +57,16 @@ class Facts:
         """Whether the whole name of any tensor fits the pattern."""
         return any(re.fullmatch(pattern, name) for name in self.shapes)
 
+    def numbers(self, pattern: str) -> set[int]:
+        """What the one group of a pattern finds at the beginning of names."""
+        return {int(match[1]) for name in self.shapes if (match := re.match(pattern, name))}
+
     def count(self, pattern: str) -> int:
         """How many numbered things there are, by the number in the pattern's one group, from 0 without gaps."""
-        numbers = [int(match[1]) for name in self.shapes if (match := re.match(pattern, name))]
-        if len(set(numbers)) != 1 + max(numbers, default=-1):
+        numbers = self.numbers(pattern)
+        if len(numbers) != 1 + max(numbers, default=-1):
             raise UserError(f"of the numbered tensors {pattern} some are not there, so it is no complete model")
-        return len(set(numbers))
+        return len(numbers)
 
     def told(self, *keys: str) -> Any:
         """The stored value of the first of these dotted keys that has one, or None."""

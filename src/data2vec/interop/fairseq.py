@@ -47,7 +47,7 @@ def text1(facts: Facts) -> Layout:
     dim = facts.shape(f"{inside}embed_tokens.weight", 2)[1]
     pre = facts.has(r"\w+\.sentence_encoder\.layer_norm\.weight")
     facts.measured(pre, "transformer.encoder.normalize_before", "encoder_normalize_before")
-    head_layers = facts.count(r"encoder\.regression_head\.(\d+)\.") // 2 + 1
+    head_layers = max(1, len(facts.numbers(r"encoder\.regression_head\.(\d+)\.")))
     heads = ("transformer.encoder.attention_heads", "encoder_attention_heads")
     sections: Sections = {
         **embedding(facts, inside, "transformer.encoder.learned_pos"),
@@ -251,7 +251,7 @@ def decoder(facts: Facts, modality: str, stored: str, dim: int) -> dict[str, Any
         "kernel": facts.measured(kernel, f"{stored}decoder_kernel"),
         "groups": facts.measured(dim // inside, f"{stored}decoder_groups"),
         "residual": residual,
-        "projection_layers": facts.count(rf"{prefix}proj\.(\d+)\.") // 2 + 1,
+        "projection_layers": max(1, len(facts.numbers(rf"{prefix}proj\.(\d+)\."))),
         "positions_masked": bool(facts.told(f"{stored}add_positions_masked")),
         "positions_all": bool(facts.told(f"{stored}add_positions_all")),
     }

@@ -132,7 +132,8 @@ def configuration(layout: Layout, more: Sections, source: Source) -> RunConfig:
         for section, found in sections.items():
             values[section] |= found
     values["model"]["name"] = size if model["dim"] in SIZES else f"{model['dim']}x{model['depth']}"
-    values["target"]["top_k"] = min(values["target"]["top_k"], model["depth"])
+    if isinstance(values["target"]["top_k"], int):  # else an error of the schema
+        values["target"]["top_k"] = min(values["target"]["top_k"], model["depth"])
     if layout.modality == "speech" and "normalize" in source.task:
         values["speech"]["normalise"] = bool(source.task["normalize"])
     decoder = values["decoder"]
