@@ -30,17 +30,19 @@ def log_without_times(run_dir: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in drop} for line in lines]
 
 
-@pytest.mark.parametrize("method", ["data2vec", "data2vec2"])
+@pytest.mark.parametrize("method", ["data2vec", "data2vec2", "mae", "dino"])
 def test_stopping_at_every_update_changes_nothing(
     method: str, tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM after each update; the state is saved, the same command goes on, the bits are those of one run."""
-    options = tiny | {"method": method, "model.dropout": "0.1", "train.micro_batch": "4"}
+    options = tiny | {"method": method, "model.dropout": "0.1", "train.micro_batch": "4", "views.local_patches": "1"}
     assert main(command(tmp_path / "whole", options)) == 0
     from data2vec.methods.data2vec import Data2Vec
     from data2vec.methods.data2vec2 import Data2Vec2
+    from data2vec.methods.dino import DINO
+    from data2vec.methods.mae import MAE
 
-    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2}[method]
+    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2, "mae": MAE, "dino": DINO}[method]
     update_teacher = kind.update_teacher
 
     def stop_after(self: object, decay: float) -> None:

@@ -57,7 +57,7 @@ def command(data_dir: Path, run_dir: Path, **changes: str) -> list[str]:
     return ["pretrain", *(f"{key}={value}" for key, value in options.items()), f"run_dir={run_dir}"]
 
 
-@pytest.mark.parametrize("method", ["data2vec", "data2vec2"])
+@pytest.mark.parametrize("method", ["data2vec", "data2vec2", "masked_lm"])
 def test_stopping_at_every_update_changes_nothing(
     method: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,9 +65,10 @@ def test_stopping_at_every_update_changes_nothing(
 
     from data2vec.methods.data2vec import Data2Vec
     from data2vec.methods.data2vec2 import Data2Vec2
+    from data2vec.methods.masked_lm import MaskedLM
 
     assert main(command(prepared, tmp_path / "whole", method=method)) == 0
-    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2}[method]
+    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2, "masked_lm": MaskedLM}[method]
     update_teacher = kind.update_teacher
 
     def stop_after(self: object, decay: float) -> None:
