@@ -2,7 +2,12 @@
 
 import math
 
-METHODS = {"data2vec2": "data2vec 2.0", "data2vec": "data2vec 1.0"}
+METHODS = {
+    "data2vec2": "data2vec 2.0",
+    "data2vec": "data2vec 1.0",
+    "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
+}
 # Folder of a control run -> what results.csv calls it.
 CONTROLS = {"random": "random weights", "pixels": "raw pixels", "scratch": "from scratch"}
 METRICS = {
