@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from data2vec.cli import main
 
-METHODS = ("data2vec", "data2vec2")
+METHODS = ("data2vec", "data2vec2", "wav2vec2", "hubert")
 SMALL = {
     "modality": "speech",
     "model": "tiny",
@@ -28,6 +28,8 @@ SMALL = {
     "target.top_k": "2",
     "decoder.dim": "16",
     "decoder.groups": "4",
+    "quantiser.entries": "8",
+    "hubert.clusters": "8",
     "optim.warmup_updates": "0",
     "train.updates": "4",
     "train.workers": "0",
@@ -83,8 +85,10 @@ def test_stopping_at_every_update_changes_nothing(
     assert pretrain(tmp_path / "whole", speech_data, method) == 0
     from data2vec.methods.data2vec import Data2Vec
     from data2vec.methods.data2vec2 import Data2Vec2
+    from data2vec.methods.hubert import Hubert
+    from data2vec.methods.wav2vec2 import Wav2Vec2
 
-    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2}[method]
+    kind = {"data2vec": Data2Vec, "data2vec2": Data2Vec2, "wav2vec2": Wav2Vec2, "hubert": Hubert}[method]
     update_teacher = kind.update_teacher
 
     def stop_after(self: object, decay: float) -> None:
@@ -95,6 +99,25 @@ def test_stopping_at_every_update_changes_nothing(
     codes = [pretrain(tmp_path / "parts", speech_data, method) for _ in range(4)]
     assert codes == [143] * 3 + [0]
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+
+
+def test_a_second_iteration_learns_units_of_an_earlier_run(speech_data: Path, tmp_path: Path) -> None:
+    """Its units are clusters of the earlier run's features; a second start finds them in the run's folder."""
+    earlier, second = tmp_path / "first", tmp_path / "second"
+    assert pretrain(earlier, speech_data, "wav2vec2") == 0
+    options = {"hubert.units_from": str(earlier), "hubert.layer": "2", "recipe": "hubert_speech_second"}
+    assert pretrain(second, speech_data, "hubert", **options) == 0
+    stored = load_file(second / "checkpoint" / "model.safetensors")
+    first = load_file(earlier / "checkpoint" / "model.safetensors")
+    name = "encoder.trunk.blocks.1.mlp.fc1.weight"
+    assert np.array_equal(stored[name.replace("encoder", "teacher", 1)], first[name])
+    assert not np.array_equal(stored[name], first[name])
+    with np.load(second / "units.npz") as arrays:
+        assert np.array_equal(arrays["centroids"], stored["centroids"]) and stored["centroids"].shape == (8, 16)
+    written = (second / "units.npz").stat().st_mtime_ns
+    (second / "metrics.json").unlink()
+    assert pretrain(second, speech_data, "hubert", **options) == 0
+    assert (second / "units.npz").stat().st_mtime_ns == written
 
 
 def test_masks_as_released_train_too(speech_data: Path, tmp_path: Path) -> None:
@@ -109,12 +132,15 @@ def test_masks_as_released_train_too(speech_data: Path, tmp_path: Path) -> None:
         ("mask.ratio", "1.0", "lower"),
         ("data", "an4", "no prepared data"),
         ("speech.micro_seconds", "3.0", "speech.micro_seconds"),
+        ("hubert.units_from", "nowhere", "nowhere/config.yaml: no such file"),
+        ("hubert.clusters", "100000", "frames"),
         ("speech.conv_norms", "x", "did you mean 'speech.conv_norm'"),
     ],
 )
 def test_mistakes_end_in_one_line(
     key: str, value: str, said: str, speech_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pretrain(tmp_path, speech_data, "data2vec2", **{key: value}) == 2
+    method = "hubert" if key.startswith("hubert.") else "data2vec2"
+    assert pretrain(tmp_path, speech_data, method, **{key: value}) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1

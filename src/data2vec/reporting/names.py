@@ -11,6 +11,8 @@ METHODS = {
     "byol": "BYOL",
     "dino": "DINO",
     "masked_lm": "masked LM",
+    "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
 }
 # Folder of a control run -> what results.csv calls it.
 CONTROLS = {
