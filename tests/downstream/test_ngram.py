@@ -49,7 +49,7 @@ def test_kenlm_reads_the_same_probabilities(order: int, tmp_path: Path) -> None:
     dictionary = pytest.importorskip("flashlight.lib.text.dictionary")
     path = tmp_path / "lm.arpa"
     path.write_text(arpa(TEXT, order))
-    numbers = dictionary.create_word_dict({word: [[word]] for word in ("YES", "NO")})
+    numbers = dictionary.create_word_dict({word: [[word]] for word in ("YES", "NO", "<unk>")})
     model, grams = decoder.KenLM(str(path), numbers), read(path.read_text())
     for sentence in ("NO NO YES", "YES YES YES NO", "<unk> NO", ""):
         words, state = ["<s>", *sentence.split()], model.start(False)
