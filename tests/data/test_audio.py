@@ -43,6 +43,14 @@ def test_other_rates_are_resampled_and_channels_averaged(
         assert abs(spectrum.argmax().item() / len(waveform) * 16_000 - 440) < 4
 
 
+def test_autocast_around_reading_changes_nothing(run_prepare: Prepare, tmp_path: Path) -> None:
+    tone(tmp_path / "mine" / "a.wav", 0.2, 8_000)
+    recordings = load_audio(run_prepare("audiofolder", tmp_path / "mine"), "train")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        waveform = recordings.waveform(0)
+    assert waveform.dtype == torch.float32 and torch.equal(waveform, recordings.waveform(0))
+
+
 def test_waveforms_have_zero_mean_and_unit_variance(run_prepare: Prepare, tmp_path: Path) -> None:
     tone(tmp_path / "mine" / "a.wav")
     waveform = load_audio(run_prepare("audiofolder", tmp_path / "mine"), "train").waveform(0)

@@ -65,7 +65,10 @@ class Recordings:
 
 def resampled(waveform: Tensor, rate: int) -> Tensor:
     """A waveform (n,) of `rate` Hz at 16 kHz, (ceil(n * 16000 / rate),)."""
-    return waveform if rate == SAMPLE_RATE else _resampler(rate)(waveform)
+    if rate == SAMPLE_RATE:
+        return waveform
+    with torch.autocast("cpu", enabled=False):  # a caller's autocast would resample in bf16
+        return _resampler(rate)(waveform)
 
 
 @lru_cache(maxsize=8)
