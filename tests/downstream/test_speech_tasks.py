@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_speech_task_is_tested() -> None:
-    speech = {p.stem for p in (CONFIG_DIR / "task").glob("*.yaml") if "base/ctc" in p.read_text()}
+    speech = {p.stem for p in (CONFIG_DIR / "task").glob("*.yaml") if "shared/ctc" in p.read_text()}
     assert speech == set(TASKS)
 
 
@@ -76,5 +76,5 @@ def test_what_differs_by_method_counts_as_a_file_of_the_task() -> None:
 
     files = Fixed(CONFIG_DIR.parent).task_files("paper", "speech", "librispeech-1h")
     names = {str(file.relative_to(CONFIG_DIR / "task")) for file in files}
-    assert names == {"librispeech-1h.yaml", "data2vec2/librispeech-1h.yaml", "base/ctc.yaml"}
+    assert names == {"librispeech-1h.yaml", "data2vec2/librispeech-1h.yaml", "shared/ctc.yaml"}
     assert all(file.is_file() for file in files)
