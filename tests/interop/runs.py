@@ -11,6 +11,7 @@ from data2vec import config as schema
 from data2vec.config import RunConfig, validate
 from data2vec.downstream.classifier import Classifier
 from data2vec.downstream.ctc import CTCModel
+from data2vec.downstream.recordings import RecordingClassifier
 from data2vec.downstream.sentence import SentenceClassifier
 from data2vec.downstream.words import WordModel
 from data2vec.methods.build import build_encoder, build_method
@@ -77,6 +78,7 @@ def build(values: dict[str, Any], head: str = "none") -> tuple[RunConfig, nn.Mod
     model: nn.Module = {
         "none": lambda: build_method(config),
         "ctc": lambda: CTCModel(encoder, dim, 12),
+        "recording": lambda: RecordingClassifier(config, encoder, 4),
         "sentence": lambda: SentenceClassifier(config, encoder, 3),
         "image": lambda: Classifier(config, encoder, 5),
         "words": lambda: WordModel(encoder, dim, config.data.vocab_size, config.model.norm_eps),

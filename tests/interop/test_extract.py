@@ -13,7 +13,8 @@ import data2vec
 from data2vec.cli import main
 from data2vec.data.audio import normalise_waveform
 from data2vec.data.augment import normalise
-from data2vec.data.vocabulary import FILE, Vocabulary, train_vocabulary
+from data2vec.data.sentence_pieces import train_pieces
+from data2vec.data.vocabulary import FILE
 from data2vec.errors import UserError
 from data2vec.interop import inputs
 from data2vec.interop.extract import Choice, extract
@@ -77,7 +78,7 @@ def test_recordings_are_resampled_normalised_and_long_ones_cut(tmp_path: Path, m
 
 
 def test_text_is_read_by_the_vocabulary_of_its_run(tmp_path: Path) -> None:
-    model = train_vocabulary(SENTENCES, 40)
+    tokenizer = train_pieces(SENTENCES, "bpe", 40)
     values = changed(TEXT, data={"vocab_size": 40, "name": "mine"}) | {"data_dir": str(tmp_path / "data")}
     save_run(tmp_path / "run", values)
     (tmp_path / "in").mkdir()
@@ -86,10 +87,10 @@ def test_text_is_read_by_the_vocabulary_of_its_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vocabulary"):
         extract(tmp_path / "run", tmp_path / "in", tmp_path / "out")
     (tmp_path / "data" / "mine").mkdir(parents=True)
-    (tmp_path / "data" / "mine" / FILE).write_bytes(model)
+    (tmp_path / "data" / "mine" / FILE).write_bytes(tokenizer.files[FILE])
     extract(tmp_path / "run", tmp_path / "in", tmp_path / "out")
     found, encoder = made(tmp_path / "out"), data2vec.load(tmp_path / "run")
-    ids = Vocabulary(model).encode(["the cat", " ".join(SENTENCES)])
+    ids = [tokenizer.encode(text) for text in ("the cat", " ".join(SENTENCES))]
     assert np.allclose(found["short.txt.npy"], encoder(torch.tensor([[0, *ids[0], 2]]))[0], atol=1e-5)
     assert len(found["long.txt.npy"]) == len(ids[1]) + 2 * -(-len(ids[1]) // 18)
 

@@ -82,6 +82,12 @@ def test_heads_give_logits_and_pretrained_models_say_they_have_none(tmp_path: Pa
     images = torch.randn(2, 3, 24, 24)
     encoder = data2vec.load(tmp_path / "tuned")
     assert isinstance(encoder.encoder, Encoder) and torch.equal(encoder.logits(images), model(images))
+    values = changed(SPEECH, task={"kind": "recordings"})
+    model = save_run(tmp_path / "sounds", values, "recording")
+    waveforms = torch.randn(2, 800)
+    assert torch.equal(data2vec.load(tmp_path / "sounds").logits(waveforms), model(waveforms))
+    with pytest.raises(UserError, match="recording"):
+        export(tmp_path / "sounds", tmp_path / "out", "huggingface")
     save_run(tmp_path / "run", VISION)
     with pytest.raises(UserError, match="no head"):
         data2vec.load(tmp_path / "run").logits(images)

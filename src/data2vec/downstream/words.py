@@ -2,25 +2,11 @@
 
 from typing import Any
 
-import torch.nn.functional as F
-from torch import Tensor, nn, zeros
+from torch import Tensor, nn
 
 from data2vec.data.vocabulary import PAD
+from data2vec.methods.masked_lm import WordHead
 from data2vec.nn.encoder import Encoder
-
-
-class WordHead(nn.Module):
-    """Linear, GELU, layer norm, then the input's token embeddings as output weights, plus a bias."""
-
-    def __init__(self, dim: int, vocab_size: int, norm_eps: float = 1e-5) -> None:
-        super().__init__()
-        self.dense = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim, eps=norm_eps)
-        self.bias = nn.Parameter(zeros(vocab_size))
-
-    def forward(self, x: Tensor, embeddings: Tensor) -> Tensor:
-        """(..., D) features and (V, D) embeddings -> (..., V) logits."""
-        return F.linear(self.norm(F.gelu(self.dense(x))), embeddings, self.bias)
 
 
 class WordModel(nn.Module):

@@ -11,11 +11,12 @@ from data2vec.errors import UserError
 from data2vec.interop.load import Checkpoint
 from data2vec.interop.pretrained import Task, task_of
 
-VERSIONS = {"data2vec": "data2vec 1.0", "data2vec2": "data2vec 2.0"}
+VERSIONS = {"data2vec": "data2vec 1.0", "data2vec2": "data2vec 2.0", "mae": "MAE", "masked_lm": "masked language model"}
 INPUTS = {"vision": "images", "speech": "speech at 16 kHz", "text": "text"}
 HEADS: dict[Task, str] = {
     "none": "none (pre-trained)",
     "ctc": "letters (CTC)",
+    "recording": "classes of recordings",
     "sentence": "sentence classification or regression",
     "image": "image classification",
     "words": "masked language model",
@@ -74,7 +75,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         "architecture": architecture(config),
         "parameters": f"{parameters(checkpoint):,} in the encoder",
         "weights": "student and teacher" if has_teacher(checkpoint) else "student",
-        "head": HEADS[task_of(checkpoint.tensors)]
+        "head": HEADS[task_of(checkpoint.tensors, config)]
         + (f", {len(checkpoint.labels)} labels" if checkpoint.labels else ""),
         "input": _input(config),
         "training data": "; ".join(

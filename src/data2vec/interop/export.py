@@ -14,13 +14,13 @@ from torch import Tensor
 
 from data2vec import config as schema
 from data2vec.data.integrity import atomic_directory
-from data2vec.data.vocabulary import FILE
 from data2vec.errors import UserError
 from data2vec.interop.card import model_card, training_data
 from data2vec.interop.huggingface_export import model_type, to_huggingface
 from data2vec.interop.load import Checkpoint, as_encoder, open_checkpoint
+from data2vec.interop.preprocessors import preprocessor_files
 from data2vec.interop.pretrained import task_of, teacher_tensors
-from data2vec.interop.tokenizer_files import preprocessor_files, text_files, vocabulary_file
+from data2vec.interop.tokenizers import find_tokenizer, tokenizer_files
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,8 @@ def export(source: Path, out: Path, format_name: str | None = None, weights: str
         format_name = "data2vec" if checkpoint.config.method == "data2vec2" else "huggingface"
     files = _huggingface(checkpoint, weights) if format_name == "huggingface" else _own(checkpoint, weights)
     files |= {name: json.dumps(content, indent=1) + "\n" for name, content in _origin(checkpoint).items()}
-    vocabulary = vocabulary_file(checkpoint.folder, checkpoint.config)
-    if checkpoint.config.modality == "text" and vocabulary is not None:
-        files[FILE] = vocabulary.read_bytes()
-        if format_name == "huggingface":
-            files |= text_files(vocabulary.read_bytes(), checkpoint.config.text.max_positions)
-    elif checkpoint.config.modality == "text":
-        log.warning("no vocabulary found for %s: the folder is without tokenizer", source)
+    if checkpoint.config.modality == "text":
+        files |= _tokenizer(checkpoint, format_name)
     with atomic_directory(out) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -70,6 +65,16 @@ def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
         origin["labels"] = checkpoint.labels
     rows = checkpoint.metrics.get("rows")
     return {"provenance.json": origin} | ({"metrics.json": {"rows": rows}} if rows else {})
+
+
+def _tokenizer(checkpoint: Checkpoint, format_name: str) -> dict[str, str | bytes]:
+    config = checkpoint.config
+    tokenizer = find_tokenizer(checkpoint.folder, config)
+    if tokenizer is None:
+        log.warning("no vocabulary found for %s: the folder is without tokenizer", checkpoint.path)
+        return {}
+    converted = tokenizer_files(tokenizer, config.text.max_positions) if format_name == "huggingface" else {}
+    return {**tokenizer.files, **converted}
 
 
 def _own(checkpoint: Checkpoint, weights: str) -> dict[str, str | bytes]:
@@ -89,7 +94,7 @@ def _huggingface(checkpoint: Checkpoint, weights: str) -> dict[str, str | bytes]
         content, named = to_huggingface(checkpoint.config, tensors, checkpoint.labels)
     except UserError as error:
         raise UserError(f"{checkpoint.path}: {error}") from None
-    recognises = task_of(tensors) == "ctc"
+    recognises = task_of(tensors, checkpoint.config) == "ctc"
     name = content["architectures"][0]
     use = f'from transformers import {name}\n\nmodel = {name}.from_pretrained("FOLDER")'
     return {

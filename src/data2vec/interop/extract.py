@@ -22,7 +22,7 @@ from data2vec.errors import UserError
 from data2vec.interop.inputs import SUFFIXES, Reader, files_of, reader
 from data2vec.interop.load import Checkpoint, as_encoder, open_checkpoint
 from data2vec.interop.pretrained import PretrainedEncoder
-from data2vec.interop.tokenizer_files import vocabulary_file
+from data2vec.interop.tokenizers import find_tokenizer
 from data2vec.training.device import choose_device
 from data2vec.training.run_folder import write_atomic
 
@@ -58,7 +58,9 @@ def extract(source: Path, inputs: Path, out: Path, choice: Choice = Choice()) ->
     names = list(files_of(inputs, modality))
     if not names:
         raise UserError(f"input = {inputs} holds no {modality} files ({', '.join(SUFFIXES[modality])})")
-    read = reader(checkpoint.config, vocabulary_file(checkpoint.folder, checkpoint.config))
+    read = reader(
+        checkpoint.config, find_tokenizer(checkpoint.folder, checkpoint.config) if modality == "text" else None
+    )
     _claim(out, _settings(checkpoint, choice))
     waiting = [name for name in names if not _place(out, name).is_file()]
     unreadable = _extract(encoder, read, inputs, out, waiting, choice)

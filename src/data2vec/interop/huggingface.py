@@ -22,12 +22,14 @@ from data2vec.interop.imported import save_imported
 from data2vec.interop.names import rename, translate
 from data2vec.interop.pretrained import Task, build_model, tensors_of
 from data2vec.interop.report import Report
+from data2vec.interop.tokenizers import find_tokenizer
 
 MASK_TOKEN = "encoder.context.mask_token"
 POSITIONS, WORDS = "encoder.local.positions.weight", "embeddings.word_embeddings.weight"
 TASKS: dict[Task, str] = {
     "none": "pretraining",
     "ctc": "ctc",
+    "recording": "recording_classification",
     "sentence": "sentence_classification",
     "image": "classification",
     "words": "masked_lm",
@@ -93,7 +95,9 @@ def import_huggingface(folder: Path, run_dir: Path, licence: str | None = None) 
     """
     found = read_huggingface(folder)
     provenance = found.provenance | ({"licence": licence} if licence else {})
-    save_imported(run_dir, found.config, found.tensors, provenance, {"import.json": _json(found.report.as_dict())})
+    tokenizer = find_tokenizer(folder, found.config) if found.config.modality == "text" else None
+    added: dict[str, str | bytes] = {"import.json": _json(found.report.as_dict())}
+    save_imported(run_dir, found.config, found.tensors, provenance, added | dict(tokenizer.files if tokenizer else {}))
     return found.report
 
 

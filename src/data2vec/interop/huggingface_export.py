@@ -17,6 +17,7 @@ from data2vec.interop.huggingface import SEGMENTS
 from data2vec.interop.huggingface_names import HEADS, PREFIXES, encoder_pairs, exporting
 from data2vec.interop.names import part, rename
 from data2vec.interop.pretrained import Task, task_of
+from data2vec.nn.positions import sincos_positions_2d
 
 CLASSES = {
     "data2vec-audio": {"none": "Data2VecAudioModel", "ctc": "Data2VecAudioForCTC"},
@@ -35,8 +36,9 @@ _SEQUENCE = _PLAIN | {"model.qkv_bias": ("full",), "model.extra_tokens": (0,), "
 
 def model_type(config: RunConfig) -> str:
     """The type in transformers that computes the same. UserError if there is none."""
-    if config.method == "data2vec2":
-        raise UserError("transformers has no model of data2vec 2.0; use format=data2vec")
+    if config.method not in ("data2vec", "masked_lm", "wav2vec2", "mae"):
+        name = {"data2vec2": "data2vec 2.0"}.get(config.method, config.method)
+        raise UserError(f"transformers has no model of {name}; use format=data2vec")
     if config.modality == "text":
         return "data2vec-text"
     if config.modality == "speech":
@@ -52,7 +54,7 @@ def to_huggingface(
     Raises:
         UserError: transformers has nothing that computes the same.
     """
-    kind, task = model_type(config), task_of(tensors)
+    kind, task = model_type(config), task_of(tensors, config)
     if task not in CLASSES[kind]:
         raise UserError(f"transformers has no {kind} with a head for {task}; use format=data2vec")
     values = {"data2vec-text": _text, "data2vec-vision": _image, "vit_mae": _mae}.get(kind, _speech)(config, task)
@@ -89,6 +91,9 @@ def _renamed(config: RunConfig, tensors: Mapping[str, Tensor], kind: str, task: 
     for name in ("embeddings.cls_token", "embeddings.mask_token"):
         if prefix + name in found:
             found[prefix + name] = found[prefix + name].reshape(1, 1, -1)
+    if kind == "vit_mae" and config.model.absolute_positions == "sincos":
+        patches = sincos_positions_2d(config.vision.grid, config.model.dim)
+        found["embeddings.position_embeddings"] = torch.nn.functional.pad(patches, (0, 0, 1, 0))[None]
     if kind == "data2vec-text":
         found[prefix + SEGMENTS] = torch.zeros(1, config.model.dim)
     if task == "image":  # transformers keeps the head's norm in its encoder
@@ -221,9 +226,10 @@ def _mae(config: RunConfig, task: Task) -> dict[str, Any]:
         "model.norm": ("pre",),
         "model.final_norm": (True,),
         "model.extra_tokens": (1,),
-        "model.absolute_positions": ("learned",),
+        # only MAE's own encoder adds fixed ones
+        "model.absolute_positions": ("learned", "sincos") if config.method == "mae" else ("learned",),
         "model.relative_positions": ("none",),
         "model.layer_scale": (None,),
     }
     _check(config, "vit_mae", allowed)
-    return _vit(config) | {"qkv_bias": True}
+    return _vit(config) | {"qkv_bias": True, "mask_ratio": config.mask.ratio}

@@ -33,7 +33,7 @@ def save_imported(
     config: RunConfig,
     tensors: dict[str, Tensor],
     provenance: dict[str, Any],
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
 ) -> None:
     """Write the folder whole or not at all; the same import again changes nothing.
 
@@ -42,26 +42,27 @@ def save_imported(
         config: of the model.
         tensors: by the names of our modules; floating-point ones are stored as float32.
         provenance: at least `imported_from`, `sha256` (of the source), `licence` and `format`.
-        files: further text files by name, such as a vocabulary.
+        files: further files by name, such as a vocabulary.
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
     """
     if lacking := [key for key in REQUIRED if key not in provenance]:
         raise ValueError(f"provenance lacks {', '.join(lacking)}")
-    texts = {"config.yaml": schema.dump(config), **(files or {})}
-    texts["provenance.json"] = json.dumps(provenance, indent=1) + "\n"
+    described = schema.dump(config)
+    texts = {"config.yaml": described, **(files or {}), "provenance.json": json.dumps(provenance, indent=1) + "\n"}
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in texts.items()}
     if check_vacant(run_dir, provenance["sha256"]):
-        if all(_reads(run_dir / name) == text for name, text in texts.items()):
+        if all((run_dir / n).is_file() and (run_dir / n).read_bytes() == c for n, c in contents.items()):
             log.info("%s holds this import already", run_dir)
             return
         raise UserError(f"{run_dir} holds an import of this file made with other options; choose another run_dir=")
     with atomic_directory(run_dir) as folder:
-        for name, text in texts.items():
-            (folder / name).write_text(text)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
         (folder / "checkpoint").mkdir()
         model = folder / "checkpoint" / "model.safetensors"
-        save_file({name: _plain(t) for name, t in tensors.items()}, model, {"config": texts["config.yaml"]})
+        save_file({name: _plain(t) for name, t in tensors.items()}, model, {"config": described})
         with model.open("rb") as file:
             os.fsync(file.fileno())
 

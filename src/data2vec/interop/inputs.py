@@ -15,7 +15,7 @@ from data2vec.data.augment import normalise
 from data2vec.data.batches import EVALUATION_CROP
 from data2vec.data.decode import decode_rgb
 from data2vec.data.recordings import EXTENSIONS, read_mono
-from data2vec.data.vocabulary import BOS, EOS, Vocabulary
+from data2vec.data.vocabulary import BOS, EOS, Tokenizer
 from data2vec.errors import UserError
 from data2vec.nn.waveform import samples_of
 
@@ -37,20 +37,18 @@ def files_of(folder: Path, modality: str) -> Iterator[Path]:
             yield relative
 
 
-def reader(config: RunConfig, vocabulary: Path | None) -> Reader:
+def reader(config: RunConfig, tokenizer: Tokenizer | None) -> Reader:
     """How files become inputs. UserError where a model of text has no vocabulary."""
     if config.modality == "vision":
         return lambda path: [read_image(path, config)]
     if config.modality == "speech":
         return lambda path: read_recording(path, config)
-    if vocabulary is None:
+    if tokenizer is None:
         raise UserError(
-            "the vocabulary of this model was not found: beside the checkpoint, or in data_dir of its configuration"
+            "the vocabulary of this model was not found, neither beside the checkpoint nor in the prepared data of its "
+            "run: put vocabulary.model, or encoder.json, vocab.bpe and dict.txt, beside it"
         )
-    words = Vocabulary(vocabulary.read_bytes())
-    if words.size != config.data.vocab_size:
-        raise UserError(f"{vocabulary} has {words.size} tokens, the model {config.data.vocab_size}")
-    return lambda path: read_text(path, words, config.text.max_positions)
+    return lambda path: read_text(path, tokenizer, config.text.max_positions)
 
 
 def read_image(path: Path, config: RunConfig) -> Tensor:
@@ -94,7 +92,7 @@ def read_recording(path: Path, config: RunConfig) -> list[Tensor]:
     return [piece[None] for piece in pieces if len(piece) >= least]
 
 
-def read_text(path: Path, vocabulary: Vocabulary, max_positions: int) -> list[Tensor]:
+def read_text(path: Path, tokenizer: Tokenizer, max_positions: int) -> list[Tensor]:
     """Ids (1, T) of the whole file between <s> and </s>, in pieces that the position table serves.
 
     Raises:
@@ -104,7 +102,7 @@ def read_text(path: Path, vocabulary: Vocabulary, max_positions: int) -> list[Te
         text = path.read_text(encoding="utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"text {path} cannot be read ({error})") from None
-    (ids,) = vocabulary.encode([" ".join(text.split())])
+    ids = tokenizer.encode(text.strip())
     if not ids:
         raise UserError(f"text {path} is empty")
     room = max_positions - 2

@@ -90,8 +90,8 @@ def _own(path: Path) -> Checkpoint:
     exported = path / "model.safetensors"
     tensors = load_model(exported if exported.is_file() else path / "checkpoint" / "model.safetensors")
     provenance, metrics = _json(path / "provenance.json"), _json(path / "metrics.json")
-    labels = metrics.get("classes") or provenance.get("labels") or []
-    if not labels and task_of(tensors) == "ctc":
+    labels = metrics.get("classes") or metrics.get("letters") or provenance.get("labels") or []
+    if not labels and task_of(tensors, config) == "ctc":
         labels = _json(path / "symbols.json", list)
     kind = "imported run folder" if "imported_from" in provenance else "run folder"
     return Checkpoint(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from data2vec.config import RunConfig
 from data2vec.downstream.classifier import Classifier
 from data2vec.downstream.ctc import CTCModel
+from data2vec.downstream.recordings import RecordingClassifier
 from data2vec.downstream.sentence import SentenceClassifier
 from data2vec.downstream.words import WordModel
 from data2vec.errors import UserError
@@ -16,12 +17,14 @@ from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder, Masks
 from data2vec.nn.waveform import frame_padding
 
-Task = Literal["none", "ctc", "sentence", "image", "words"]
+Task = Literal["none", "ctc", "recording", "sentence", "image", "words"]
 Weights = Literal["student", "teacher"]
 
 
-def task_of(names: Mapping[str, Tensor]) -> Task:
-    """Which head a model has, by the names of its tensors."""
+def task_of(names: Mapping[str, Tensor], config: RunConfig | None = None) -> Task:
+    """Which head a model has, by the names of its tensors; of two with the same names the configuration tells."""
+    if "output.weight" in names and config is not None and config.task.kind == "recordings":
+        return "recording"
     signs: dict[str, Task] = {
         "output.weight": "ctc",
         "out_proj.weight": "sentence",
@@ -34,9 +37,11 @@ def task_of(names: Mapping[str, Tensor]) -> Task:
 def build_model(config: RunConfig, tensors: Mapping[str, Tensor]) -> nn.Module:
     """An encoder with the head that `tensors` have weights for; an `Encoder` without one."""
     encoder, dim = build_encoder(config), config.model.dim
-    match task_of(tensors):
+    match task_of(tensors, config):
         case "ctc":
             return CTCModel(encoder, dim, len(tensors["output.weight"]))
+        case "recording":
+            return RecordingClassifier(config, encoder, len(tensors["output.weight"]))
         case "sentence":
             return SentenceClassifier(config, encoder, len(tensors["out_proj.weight"]))
         case "image":
@@ -59,7 +64,7 @@ class PretrainedEncoder(nn.Module):
         """`tensors` by the names of a checkpoint. UserError if they are not the configured model's."""
         super().__init__()
         self.config = config
-        self.task = task_of(tensors)
+        self.task = task_of(tensors, config)
         chosen = teacher_tensors(tensors) if weights == "teacher" else dict(tensors)
         with torch.random.fork_rng(devices=[]):  # initial values are overwritten; no draw of the caller's is used
             self.model = build_model(config, chosen)
@@ -111,7 +116,7 @@ class PretrainedEncoder(nn.Module):
         """The head's output: (B, classes), or (B, T, letters or words). UserError for a model without head."""
         if self.task == "none":
             raise UserError("this model has no head: it is pre-trained only")
-        if self.task == "ctc":
+        if self.task in ("ctc", "recording"):
             return self.model(inputs, self.position_padding(inputs, padding))
         return self.model(inputs)  # text knows its padding by the id
 

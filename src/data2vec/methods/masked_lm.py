@@ -18,10 +18,10 @@ from data2vec.nn.encoder import Encoder
 class WordHead(nn.Module):
     """Linear, GELU, layer norm, then the input's token embeddings as output weights, plus a bias."""
 
-    def __init__(self, dim: int, vocab_size: int) -> None:
+    def __init__(self, dim: int, vocab_size: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.dense = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, x: Tensor, embeddings: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class MaskedLM(nn.Module):
     def __init__(self, config: RunConfig, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = WordHead(config.model.dim, config.data.vocab_size)
+        self.head = WordHead(config.model.dim, config.data.vocab_size, config.model.norm_eps)
 
     def forward(self, batch: Batch, monitor: bool = False) -> StepOutput:
         """Cross-entropy in nats, summed over the selected tokens, kept and random ones among them.
