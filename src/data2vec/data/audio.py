@@ -164,7 +164,7 @@ def _report(name: str, split: str, total: int, kept: int, min_samples: int, rate
     if kept == 0:
         raise UserError(f"{name} has no {split} recordings of {seconds:g} s or more; lower speech.min_seconds")
     if kept < total:
-        log.info("%s: %d of %d recordings are under %.2f s: left out", split, total - kept, total, seconds)
+        log.info("%s, %s: %d of %d recordings are under %.2f s: left out", name, split, total - kept, total, seconds)
     if other := sorted(set(rates.tolist()) - {SAMPLE_RATE}):
         named = ", ".join(f"{rate:,}" for rate in other)
-        log.info("%s: recordings of %s Hz are resampled to %s Hz", split, named, f"{SAMPLE_RATE:,}")
+        log.info("%s, %s: recordings of %s Hz are resampled to %s Hz", name, split, named, f"{SAMPLE_RATE:,}")
