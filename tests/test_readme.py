@@ -46,6 +46,32 @@ def test_your_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.slow
+def test_your_own_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "recordings").mkdir()
+    texts = [("YES NO", "NO", "NO YES")[i % 3] for i in range(24)]
+    for i, text in enumerate(texts):
+        soundfile.write(tmp_path / "recordings" / f"{i}.wav", 0.1 * rng.standard_normal(24_000), 16_000)
+        if i % 2:
+            (tmp_path / "recordings" / f"{i}.txt").write_text(text)
+    (tmp_path / "recordings" / "transcripts.tsv").write_text("".join(f"{i}.wav\t{texts[i]}\n" for i in range(0, 24, 2)))
+    short = {"train.updates": "2", "optim.warmup_updates": "1", "finetune.updates": "2"}
+    short |= {"train.threads": "1", "train.workers": "0", "train.precision": "fp32"}
+    found = commands("Your own recordings")
+    assert [words[0] for words in found] == ["prepare", "pretrain", "finetune"]
+    for words in found:
+        words = [w.replace("MY/RECORDINGS", str(tmp_path / "recordings")) for w in words]
+        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
+        if words[0] != "prepare":
+            words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
+        assert main(words) == 0, capsys.readouterr().err
+    metrics = tmp_path / "results" / "heard" / "finetune" / "audiofolder-ctc" / "metrics.json"
+    assert {"wer", "cer"} <= {row["metric"] for row in json.loads(metrics.read_text())["rows"]}
+
+
+@pytest.mark.slow
 def test_speech_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import soundfile
 

@@ -91,9 +91,9 @@ def pretrain(words: Words) -> None:
 
 
 def finetune(words: Words) -> None:
-    """Fine-tune a pre-trained encoder, or the same network from scratch, for classification.
+    """Fine-tune a pre-trained encoder, or the same network from scratch, on a task of config/run/task/.
 
-    python -m data2vec finetune init_run=results/my_run run_dir=results/my_run/finetune
+    python -m data2vec finetune init_run=results/my_run task=an4 run_dir=results/my_run/finetune/an4
 
     init_run      folder of the pre-training run; with finetune.init=scratch only its configuration is used
     run_dir       folder of this run
