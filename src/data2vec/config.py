@@ -44,12 +44,6 @@ class DataConfig(Section):
     )
     train_split: str = Field("train", description="speech: the split that is trained on, or several joined by +")
     also: list[str] = Field([], description="speech: further prepared sets whose train split joins pre-training")
-    tokenizer: Literal["bpe", "unigram", "gpt2"] = Field(
-        "bpe", description="text: SentencePiece learned from the data (bpe, unigram), or the files in bpe_dir (gpt2)"
-    )
-    bpe_dir: str | None = Field(
-        None, description="text: folder with encoder.json, vocab.bpe, dict.txt for gpt2, null = data.path"
-    )
 
 
 class VisionConfig(Section):
