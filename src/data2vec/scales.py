@@ -30,7 +30,7 @@ STAGE_OF = {
 }
 TASK_METRICS = (
     *("finetune_top1", "wer", "cer", "wer_lm", "map"),
-    *("accuracy", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
+    *("accuracy", "accuracy_mismatched", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
 )
 NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
 EXPERIMENT_KEYS = (*NEEDED_KEYS, "task", "methods", "seeds", "published", "claims", "note")

@@ -134,6 +134,7 @@ def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+@torch.no_grad()
 def text_features(
     config: RunConfig, split: str, encoder: Encoder | None, device: Device
 ) -> tuple[np.ndarray, np.ndarray]:

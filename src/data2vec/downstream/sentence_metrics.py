@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.stats import rankdata
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, matthews_corrcoef
-from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
 from data2vec.data.sentence_sets import SentenceSet
 
@@ -50,8 +49,10 @@ def _of_classes(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def _of_scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    pearson = spearman = 0.0
-    if np.ptp(predicted) > 0 and np.ptp(labels) > 0:  # without variation there is no correlation
-        found, true = torch.from_numpy(predicted).double(), torch.from_numpy(labels).double()
-        pearson, spearman = float(pearson_corrcoef(found, true)), float(spearman_corrcoef(found, true))
+    pearson, spearman = _correlation(labels, predicted), _correlation(rankdata(labels), rankdata(predicted))
     return {"pearson": pearson, "spearman": spearman, "pearson_and_spearman": (pearson + spearman) / 2}
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's; 0 where one of the two does not vary."""
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0
