@@ -425,9 +425,15 @@ class RunConfig(Section):
 
     modality: Literal["vision", "speech", "text"] = Field("vision", description="kind of input")
     method: Literal[
-        *("data2vec", "data2vec2"),
-        *("mae", "simmim", "maskfeat", "byol", "dino"),
-        *("wav2vec2", "hubert"),
+        "data2vec",
+        "data2vec2",
+        "mae",
+        "simmim",
+        "maskfeat",
+        "byol",
+        "dino",
+        "wav2vec2",
+        "hubert",
         "masked_lm",
     ] = Field("data2vec2", description="learning method")
     seed: Count = Field(1, description="of every random draw")
