@@ -90,6 +90,28 @@ def test_speech_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert (tmp_path / "results" / name / "checkpoint" / "model.safetensors").exists()
 
 
+def test_glue_or_your_own_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts" / "train").mkdir(parents=True)
+    (tmp_path / "texts" / "train" / "a.txt").write_text("The old cat sat on a mat. A dog ran away.\n\n" * 100)
+    (tmp_path / "mine").mkdir()
+    for split in ("train", "valid"):
+        table = "text\tlabel\n" + "A cat sat.\tgood\nThe dog ran.\tbad\n" * 8
+        (tmp_path / "mine" / f"{split}.tsv").write_text(table)
+    data_dir, my_text = f"data_dir={tmp_path}/results/data", f"{tmp_path}/results/my_text"
+    corpus = ["data=textfolder", "data.vocab_size=40", data_dir]
+    assert main(["prepare", f"data.path={tmp_path / 'texts'}", *corpus]) == 0
+    short = ["model=tiny", "model.dim=16", "text.tokens_per_sample=16", "train.updates=2", "train.batch_size=2"]
+    short += ["train.workers=0", "train.threads=1", "train.precision=fp32", "optim.warmup_updates=1"]
+    assert main(["pretrain", "modality=text", *corpus, *short, f"run_dir={my_text}"]) == 0
+    for words in commands("GLUE, or your own sentences"):
+        words = [w.replace("MY/SENTENCES", str(tmp_path / "mine")) for w in words]
+        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
+        words += ["finetune.updates=2", "finetune.warmup_updates=1"] if words[0] == "finetune" else []
+        assert main(words) == 0, capsys.readouterr().err
+    for folder in ("finetune/sentences", "tfidf"):
+        assert json.loads(Path(my_text, folder, "metrics.json").read_text())["rows"][0]["metric"] == "accuracy"
+
+
 def test_features_of_your_own_data(tmp_path: Path) -> None:
     """Exactly the lines of the section, in a folder that has what they name."""
     from .interop.runs import VISION, save_run
