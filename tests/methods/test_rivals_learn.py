@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from data2vec.compose import compose
 from data2vec.config import RunConfig
-from data2vec.data.images import load_images
-from data2vec.downstream.features import extract
+from data2vec.downstream.features import labelled_features
 from data2vec.methods.build import build_method
 from data2vec.training.device import Device
 from data2vec.training.optim import Adam, parameter_groups, set_learning_rate
@@ -59,13 +58,10 @@ def train(config: RunConfig, batches: Batches, updates: int, lr: float) -> tuple
     return method, losses
 
 
-def accuracy(encoder: torch.nn.Module, config: RunConfig, folder: Path) -> float:
+def accuracy(encoder: torch.nn.Module, config: RunConfig) -> float:
     """Per cent of the test digits that a logistic regression on mean-pooled features names."""
-    device, found = Device(torch.device("cpu"), "fp32", "cpu"), []
-    for split in ("train", "test"):
-        digits = load_images(folder, split)
-        found.append((extract(digits, np.arange(len(digits)), encoder.eval(), config, device), digits.labels))
-    (x, y), (x_test, y_test) = found
+    device = Device(torch.device("cpu"), "fp32", "cpu")
+    (x, y), (x_test, y_test) = (labelled_features(config, s, encoder.eval(), device) for s in ("train", "test"))
     mean, std = x.mean(0), x.std(0) + 1e-6
     probe = LogisticRegression(C=0.1, max_iter=1000).fit((x - mean) / std, y)
     return float(100 * (probe.predict((x_test - mean) / std) == y_test).mean())
@@ -90,10 +86,10 @@ def test_loss_falls_and_features_beat_random_weights(
     ratio = {"mae": "0.75"}.get(method, "0.6")
     config = compose(OPTIONS | jitter | {"method": method, "mask.ratio": ratio, "data_dir": str(digits)})
     torch.manual_seed(0)
-    before = accuracy(build_method(config).encoder, config, digits / "digits")
+    before = accuracy(build_method(config).encoder, config)
     trained, losses = train(config, image_batches(config), updates, lr)
     assert np.mean(losses[-5:]) < loss * np.mean(losses[:5])
-    assert margin is None or accuracy(trained.encoder, config, digits / "digits") > before + margin
+    assert margin is None or accuracy(trained.encoder, config) > before + margin
 
 
 def test_masked_lm_learns_which_word_follows_which() -> None:
