@@ -97,7 +97,7 @@ def test_a_batch_depends_on_seed_and_number_only() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_change_nothing(workers: int, tmp_path: Path) -> None:
-    from data2vec.data.batches import loader
+    from data2vec.data.loading import loader
 
     batches = CroppedBatches(Ramps([100, 90, 80, 70]), 200, 1000, 3)  # type: ignore[arg-type]
     made = list(loader(batches, 3, 6, workers))

@@ -11,8 +11,8 @@ import pytest
 
 from data2vec.config import DataConfig
 from data2vec.data import text_preparation
-from data2vec.data.batches import loader
 from data2vec.data.corpora import sentences
+from data2vec.data.loading import loader
 from data2vec.data.prepare import prepare
 from data2vec.data.text import TextBatches, TextBlocks, TextSet, block_slices
 from data2vec.data.tokenizer import load_tokenizer

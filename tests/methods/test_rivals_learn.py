@@ -15,9 +15,10 @@ from data2vec.config import RunConfig
 from data2vec.downstream.features import labelled_features
 from data2vec.methods.build import build_method
 from data2vec.training.device import Device
+from data2vec.training.image_streams import image_batches
 from data2vec.training.optim import Adam, parameter_groups, set_learning_rate
 from data2vec.training.schedules import LearningRate
-from data2vec.training.streams import Batches, image_batches
+from data2vec.training.streams import Batches
 
 OPTIONS = {
     "model": "tiny",

@@ -8,18 +8,18 @@ processes nor their number change anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
 from data2vec.data.augment import Augmentation, PretrainImages, interpolation_mode, normalise
 from data2vec.data.images import ImageSet
+from data2vec.data.loading import Batch, loader, shuffled_indices
 from data2vec.errors import UserError
 
 __all__ = [
@@ -28,14 +28,12 @@ __all__ = [
     "EvaluationBatches",
     "PretrainImages",
     "evaluation_batches",
-    "loader",
 ]
 
-Batch = dict[str, Tensor]
 Extra = Callable[[np.random.Generator, int], Mapping[str, Any]]
 
 # Separate random streams, so that drawing more in one leaves the others as they are.
-_ORDER, _AUGMENT, _EXTRA = 0, 1, 2
+_AUGMENT, _EXTRA = 1, 2  # 0 is the order of the samples
 EVALUATION_CROP = 0.875
 
 
@@ -85,18 +83,6 @@ class BatchStream(Dataset[Batch]):
             added = self.extra(np.random.default_rng((self.seed, _EXTRA, step)), self.batch_size)
             batch |= {name: torch.as_tensor(value) for name, value in added.items()}
         return batch
-
-
-def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Which of `count` samples make up batch `step`, int64 (batch_size,): permuted epochs laid end to end."""
-    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
-    orders = {int(number): _permutation(seed, int(number), count) for number in np.unique(epoch)}
-    return np.array([orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64)
-
-
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
 
 
 class EvaluationBatches(Dataset[Batch]):
@@ -161,32 +147,3 @@ def evaluation_batches(
     """One pass over `EvaluationBatches`."""
     batches = EvaluationBatches(dataset, image_size, mean, std, batch_size, interpolation, indices)
     return loader(batches, 0, len(batches), workers)
-
-
-def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> Iterator[Batch]:
-    """`batches[start]`, ..., `batches[end - 1]`, made in this process or in `workers` others.
-
-    Batches are pinned when CUDA is there. Torch's global random state is left alone.
-
-    Raises:
-        UserError: as raised for an image, in one line, also when it comes from a worker.
-    """
-    made = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, end),
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        # Without a generator of its own the loader draws its workers' seed from the global one.
-        generator=torch.Generator(),
-    )
-    try:
-        yield from made
-        return
-    except UserError as error:
-        # Torch wraps a worker's exception into its traceback; the last line is what we said.
-        message = str(error).strip().splitlines()[-1].removeprefix("data2vec.errors.UserError: ")
-        # The traceback is in a cycle with the error and keeps the workers; the garbage collector would need
-        # 5 seconds to end them.
-        error.__traceback__ = None
-    raise UserError(message)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data2vec.data.audio import SAMPLE_RATE, Recordings
-from data2vec.data.batches import loader
+from data2vec.data.loading import loader
 from data2vec.errors import UserError
 
 Indices = NDArray[np.int64]

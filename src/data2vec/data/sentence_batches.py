@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data2vec.data.batches import shuffled_indices
+from data2vec.data.loading import shuffled_indices
 from data2vec.data.sentence_sets import SentenceSet
 from data2vec.data.text import pad_rows
 from data2vec.data.vocabulary import BOS, EOS, Tokenizer

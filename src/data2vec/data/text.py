@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data2vec.data.batches import shuffled_indices
+from data2vec.data.loading import shuffled_indices
 from data2vec.data.manifest import read_manifest
 from data2vec.data.vocabulary import BOS, PAD
 from data2vec.errors import UserError

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data2vec.data.augment import Augmentation, PretrainImages
-from data2vec.data.batches import shuffled_indices
 from data2vec.data.images import ImageSet
+from data2vec.data.loading import shuffled_indices
 
 _AUGMENT = 1  # the stream of random numbers that single views are augmented with, too
 

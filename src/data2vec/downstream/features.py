@@ -9,8 +9,6 @@ from torch import Tensor
 
 from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE, Recordings
-from data2vec.data.batches import evaluation_batches
-from data2vec.data.images import load_images
 from data2vec.data.sentence_batches import evaluation_batches as token_batches
 from data2vec.data.sentence_sets import load_sentences
 from data2vec.data.text import pad_rows
@@ -83,6 +81,9 @@ def image_features(
     config: RunConfig, split: str, encoder: Encoder | None, device: Device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled outputs of the encoder, or raw normalised pixels."""
+    from data2vec.data.batches import evaluation_batches  # torchvision, which the others do without
+    from data2vec.data.images import load_images
+
     v, size = config.vision, config.probe.batch_size
     dataset = load_images(probe_data(config), split)
     chosen = stratified(dataset.labels, config.probe.train_limit if split == "train" else None, seed=0)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,7 @@ import torch
 
 from data2vec import config as schema
 from data2vec.config import RunConfig
-from data2vec.downstream import images, recognition, recordings, sentences
 from data2vec.downstream.task import Scores, Task, task_data
-from data2vec.downstream.tfidf import fit_control
 from data2vec.errors import UserError
 from data2vec.training.checkpoint import load_model, save_model
 from data2vec.training.device import Device, choose_device
@@ -25,11 +24,12 @@ from data2vec.training.schedules import LearningRate, stage_lengths
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[str, Callable[[RunConfig, Path, Device], Task]] = {
-    "images": images.build_task,
-    "recordings": recordings.build_task,
-    "ctc": recognition.build_task,
-    "sentences": sentences.build_task,
+# Kind of task -> module with `build_task`. Each brings libraries that take seconds to import: only one is.
+KINDS = {
+    "images": "data2vec.downstream.images",
+    "recordings": "data2vec.downstream.recordings",
+    "ctc": "data2vec.downstream.recognition",
+    "sentences": "data2vec.downstream.sentences",
 }
 MODALITY_OF = {"images": "vision", "recordings": "speech", "ctc": "speech", "sentences": "text"}
 
@@ -38,6 +38,8 @@ def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     """Fine-tune the encoder of `init_run` in `run_dir`; an unfinished run is continued."""
     with RunFolder(run_dir) as folder:
         if config.finetune.init == "tfidf":
+            from data2vec.downstream.tfidf import fit_control
+
             fit_control(config, folder)
         else:
             _finetune(config, init_run, folder)
@@ -54,7 +56,8 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
             f"task {config.task.name} is about {MODALITY_OF[config.task.kind]}, and {init_run} was pre-trained on "
             f"{config.modality}: choose another with task=NAME"
         )
-    task = KINDS[config.task.kind](config, init_run, device)
+    build_task: Callable[[RunConfig, Path, Device], Task] = import_module(KINDS[config.task.kind]).build_task
+    task = build_task(config, init_run, device)
     names = [name for name, _ in task.model.named_parameters()]
     # a network from scratch has no layers worth protecting
     scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)

@@ -11,8 +11,9 @@ from timm.data import Mixup
 from torch import Tensor
 
 from data2vec.config import RunConfig
-from data2vec.data.batches import BatchStream, evaluation_batches, loader
+from data2vec.data.batches import BatchStream, evaluation_batches
 from data2vec.data.images import load_images
+from data2vec.data.loading import loader
 from data2vec.downstream.augment import FinetuneImages
 from data2vec.downstream.classifier import Classifier, cross_entropy
 from data2vec.downstream.features import stratified

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
@@ -157,6 +156,8 @@ def _score(logits: Tensor, part: Recordings, kind: str, classes: list[str]) -> t
     targets = _targets(part, kind, classes)
     if kind == "labels":
         present = torch.nonzero(targets.sum(0)).flatten().tolist()  # the others have no average precision
+        from sklearn.metrics import average_precision_score
+
         precisions = [average_precision_score(targets[:, c], logits[:, c].sigmoid()) for c in present]
         return {"metric": "map", "value": 100 * float(np.mean(precisions)), "unit": "%"}, {
             "classes_scored": len(present)

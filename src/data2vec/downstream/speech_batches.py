@@ -8,8 +8,8 @@ from torch import Tensor
 
 from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE, Recordings
-from data2vec.data.batches import loader
 from data2vec.data.buckets import PaddedBatches, audio_batches
+from data2vec.data.loading import loader
 from data2vec.downstream.ctc import SpecAugment, finetuning_masks
 from data2vec.errors import UserError
 from data2vec.nn.encoder import Masks

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from data2vec.nn.positions import RelativePositionBias
@@ -122,7 +121,11 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = MLP(dim, int(dim * mlp_ratio), activation_dropout)
         self.post_mlp_dropout = nn.Dropout(post_mlp_dropout)
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.drop_path: nn.Module = nn.Identity()
+        if drop_path > 0:
+            from timm.layers import DropPath  # its import takes longer than many a job
+
+            self.drop_path = DropPath(drop_path)
         self.gamma_1 = nn.Parameter(layer_scale * torch.ones(dim)) if layer_scale else None
         self.gamma_2 = nn.Parameter(layer_scale * torch.ones(dim)) if layer_scale else None
 

@@ -21,9 +21,10 @@ from data2vec.modalities.speech import draw_masks
 from data2vec.modalities.tokens import text_views
 from data2vec.nn.encoder import Masks
 from data2vec.training.device import choose_device
+from data2vec.training.image_streams import view_batch
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.run_folder import peak_memory
-from data2vec.training.streams import COMPARES_VIEWS, micro_batch_size, num_clones, text_batch, view_batch
+from data2vec.training.streams import COMPARES_VIEWS, micro_batch_size, num_clones, text_batch
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
-from data2vec.data.images import load_images
 from data2vec.masking import sample_image_masks
 from data2vec.methods.build import Method
 from data2vec.methods.mae import MAE
@@ -38,6 +37,8 @@ def save_picture(path: Path, method: Method, config: RunConfig, device: Device) 
 @torch.no_grad()
 def image_picture(path: Path, method: Method, config: RunConfig, device: Device, count: int = 8) -> None:
     """Write masked.npz: images, masks, position errors and predicted or retrieved patches of `count` images."""
+    from data2vec.data.images import load_images  # torchvision takes seconds, only images need it
+
     dataset = load_images(Path(config.data_dir) / config.data.name, "train")
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)

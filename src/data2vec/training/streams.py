@@ -4,24 +4,19 @@ Batch number n depends on (seed, n) alone, so a resumed run needs no state of th
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE, Recordings, join, load_audio
-from data2vec.data.batches import Augmentation, BatchStream, PretrainImages, loader
 from data2vec.data.buckets import CroppedBatches
-from data2vec.data.images import ImageSet, load_images
+from data2vec.data.loading import loader
 from data2vec.data.text import TextBatches, TextBlocks, TextSet
-from data2vec.data.views import ViewStream
-from data2vec.masking import sample_image_masks
 from data2vec.methods.step import Batch
 from data2vec.modalities.speech import draw_masks
 from data2vec.modalities.tokens import text_views
@@ -54,25 +49,10 @@ def num_clones(config: RunConfig) -> int:
     return config.mask.clones if config.method == "data2vec2" else 1
 
 
-def image_batches(config: RunConfig) -> Batches:
-    """Augmented images (B, 3, S, S) and masks over the grid of patches."""
-    v = config.vision
-    dataset = load_images(Path(config.data_dir) / config.data.name, "train")
-    augmentation = image_augmentation(config)
-    if config.method in COMPARES_VIEWS:
-        return view_batches(config, dataset, augmentation)
+def _image_batches(config: RunConfig) -> Batches:
+    from data2vec.training.image_streams import image_batches  # torchvision takes seconds, only images need it
 
-    def masks(rng: np.random.Generator, batch_size: int) -> dict[str, Any]:
-        drawn = Masks.from_numpy(sample_image_masks(config.mask, batch_size * num_clones(config), v.grid, rng))
-        return {name: value for name, value in drawn._asdict().items() if value is not None}
-
-    stream = BatchStream(PretrainImages(dataset, augmentation), micro_batch_size(config), config.seed, extra=masks)
-
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
-            yield Batch(item["images"], Masks(item["is_masked"], item.get("visible")))
-
-    return batches
+    return image_batches(config)
 
 
 def speech_recordings(config: RunConfig) -> Recordings:
@@ -81,43 +61,6 @@ def speech_recordings(config: RunConfig) -> Recordings:
     shortest = max(round(s.min_seconds * SAMPLE_RATE), samples_of(1, s.conv_layers))
     own = load_audio(folder / config.data.name, config.data.train_split, s.normalise, shortest)
     return join([own, *(load_audio(folder / name, "train", s.normalise, shortest) for name in config.data.also)])
-
-
-def image_augmentation(config: RunConfig) -> Augmentation:
-    """How a training image is changed."""
-    v = config.vision
-    return Augmentation(
-        v.image_size,
-        v.mean,
-        v.std,
-        crop_scale=v.crop_scale,
-        horizontal_flip=v.horizontal_flip,
-        color_jitter=v.color_jitter,
-    )
-
-
-def view_batches(config: RunConfig, dataset: ImageSet, augmentation: Augmentation) -> Batches:
-    """Two large and some small augmented views of each image; nothing is hidden.
-
-    # differs: BYOL and DINO also blur and solarise views and turn their hue.
-    """
-    v = config.views
-    large = replace(augmentation, grayscale=v.grayscale)
-    small = replace(large, image_size=v.local_patches * config.vision.patch_size, crop_scale=v.local_scale)
-    kinds = {"images": (2, large), "crops": (v.local if config.method == "dino" else 0, small)}
-    stream = ViewStream(dataset, micro_batch_size(config), config.seed, kinds)
-
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
-            yield view_batch(config, item["images"], item.get("crops"))
-
-    return batches
-
-
-def view_batch(config: RunConfig, images: Tensor, crops: Tensor | None) -> Batch:
-    """Views (B, 2, 3, S, S) and small ones as a batch in which nothing is hidden."""
-    masks = Masks(torch.zeros(len(images), config.vision.grid**2, dtype=torch.bool), None)
-    return Batch(images, masks, crops=crops)
 
 
 def speech_batches(config: RunConfig) -> Batches:
@@ -158,7 +101,7 @@ def text_batch(item: dict[str, Tensor]) -> Batch:
 
 
 STREAMS: dict[str, Callable[[RunConfig], Batches]] = {
-    "vision": image_batches,
+    "vision": _image_batches,
     "speech": speech_batches,
     "text": text_batches,
 }

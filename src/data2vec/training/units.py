@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from data2vec.config import RunConfig
 from data2vec.data.audio import SAMPLE_RATE
@@ -53,6 +51,9 @@ def fit_centroids(features: NDArray[np.float32], clusters: int, seed: int) -> ND
     """Centroids (clusters, size) of feature vectors (N, size) by mini-batch k-means."""
     if len(features) < clusters:
         raise UserError(f"hubert.clusters = {clusters}: the audio they are fitted to has only {len(features)} frames")
+    from sklearn.cluster import MiniBatchKMeans  # no other method needs it
+    from sklearn.exceptions import ConvergenceWarning
+
     kmeans = MiniBatchKMeans(clusters, n_init=STARTS, batch_size=BATCH, compute_labels=False, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # audio with fewer different frames than clusters

@@ -1,0 +1,58 @@
+"""Which samples make up a batch, and batches made by other processes: what all modalities share."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data2vec.errors import UserError
+
+Batch = dict[str, Tensor]
+
+# The order of samples has a random stream of its own, beside those of augmentation and masks.
+ORDER_STREAM = 0
+
+
+def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> Iterator[Batch]:
+    """`batches[start]`, ..., `batches[end - 1]`, made in this process or in `workers` others.
+
+    Batches are pinned when CUDA is there. Torch's global random state is left alone.
+
+    Raises:
+        UserError: as raised for an image, in one line, also when it comes from a worker.
+    """
+    made = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, end),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        # Without a generator of its own the loader draws its workers' seed from the global one.
+        generator=torch.Generator(),
+    )
+    try:
+        yield from made
+        return
+    except UserError as error:
+        # Torch wraps a worker's exception into its traceback; the last line is what we said.
+        message = str(error).strip().splitlines()[-1].removeprefix("data2vec.errors.UserError: ")
+        # The traceback is in a cycle with the error and keeps the workers; the garbage collector would need
+        # 5 seconds to end them.
+        error.__traceback__ = None
+    raise UserError(message)
+
+
+def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Which of `count` samples make up batch `step`, int64 (batch_size,): permuted epochs laid end to end."""
+    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
+    orders = {int(number): _permutation(seed, int(number), count) for number in np.unique(epoch)}
+    return np.array([orders[e][p] for e, p in zip(epoch.tolist(), place.tolist(), strict=True)], dtype=np.int64)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, ORDER_STREAM, epoch)).permutation(count)
