@@ -168,10 +168,10 @@ class Plan:
         axis: Overrides = {}
         if "--" in name:
             experiment, _, axis = self._point(scale, modality, name)
-            if experiment.task is None or not experiment.varies_finetuning:
+            if scale not in experiment.tasks or not experiment.varies_finetuning:
                 raise UserError(f"experiment '{experiment.name}' does not vary a fine-tuning")
             labels = {"experiment": experiment.name, "variant": name.partition("--")[2]}
-            axis, name = labels | experiment.overrides | axis, experiment.task
+            axis, name = labels | experiment.overrides | axis, experiment.tasks[scale]
         task = known(name, list(plan.tasks), f"task of {scale}/{modality}")
         known(task, list(self.tasks), "task of config/run/task/")
         return task, {**plan.finetune, **plan.tasks[task], **axis}
@@ -267,7 +267,8 @@ class Plan:
             if experiment.varies_finetuning:
                 stages = [(method, f"finetune/{point}/") for method in experiment.methods for point in points]
             else:
-                tasks = [experiment.task] if experiment.task else list(self.modality(settings.scale, modality).tasks)
+                task = experiment.tasks.get(settings.scale)
+                tasks = [task] if task else list(self.modality(settings.scale, modality).tasks)
                 last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in tasks]}
                 stages = [(point, stage) for point in points for stage in ("", *last[experiment.stage])]
             files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)

@@ -78,8 +78,8 @@ class Scale:
 class Experiment:
     """One file of `config/experiments/`: a base run (in one or more modalities), an axis and the values along it.
 
-    With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on `task`; with any
-    other axis they are pre-trainings of their own.
+    With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on the task of the
+    scale; with any other axis they are pre-trainings of their own.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Experiment:
     values: dict[str, list[Any]] = field(hash=False)
     metric: str
     seeds: int | None
-    task: str | None
+    tasks: dict[str, str] = field(hash=False)
     methods: list[str] = field(hash=False)
 
     def points(self, scale: str) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
             raise UserError(f"{path}: values must be a list, or one list for each scale")
         if len({label(point) for point in points}) < len(points):
             raise UserError(f"{path}: values must differ from each other: {points}")
-    axis = content["axis"]
+    axis, task = content["axis"], content.get("task")
     return Experiment(
         name=path.stem,
         modalities=modalities,
@@ -178,6 +178,6 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
         values=by_scale,
         metric=content["metric"],
         seeds=content.get("seeds"),
-        task=content.get("task"),
+        tasks=task if isinstance(task, dict) else {name: task for name in [*scale_names, "default"] if task},
         methods=content.get("methods") or [method],
     )

@@ -27,7 +27,7 @@ def plan() -> Plan:
 
 
 def test_main_runs_come_with_three_controls(plan: Plan) -> None:
-    files = plan.targets(settings(experiments=[], seeds=2))
+    files = plan.targets(settings(experiments=[], seeds=2, modalities=["vision"]))
     root = "results/embedded/vision"
     expected = {
         f"{root}/{name}/seed{k}/{file}metrics.json"
@@ -50,7 +50,7 @@ def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
     def experiments(**config: object) -> set[str]:
         return {m.group(1) for f in plan.targets(settings(**config)) if (m := re.search(r"/(\w+)--", f))}
 
-    assert experiments() == {"k_layers", "target_feature", "target_context"}
+    assert experiments() == {"k_layers", "target_feature", "target_context", "label_amount"}
     assert experiments(scale="mini") == set()
     assert experiments(experiments="mask_ratio") == {"mask_ratio"}
     assert "model_size" in experiments(scale="paper", experiments="all")
@@ -100,6 +100,27 @@ def test_controls_start_from_the_reference_run(plan: Plan) -> None:
         plan.start("finetune", "embedded", "vision", "pixels")
 
 
+def test_an_experiment_runs_in_each_of_its_modalities(plan: Plan) -> None:
+    files = plan.experiment_targets(plan.experiments["k_layers"], settings())
+    assert {Path(f).parts[2] for f in files} == {"vision", "speech", "text"}
+    only = plan.experiment_targets(plan.experiments["k_layers"], settings(modalities=["text"]))
+    assert {Path(f).parts[2] for f in only} == {"text"}
+
+
+def test_an_axis_of_finetuning_shares_the_pre_training_of_the_main_runs(plan: Plan) -> None:
+    files = plan.experiment_targets(plan.experiments["label_amount"], settings())
+    root = "results/embedded/speech"
+    assert set(files) == {
+        f"{root}/{method}/seed0/finetune/label_amount--{seconds}/metrics.json"
+        for method in ("data2vec", "data2vec2", "scratch")
+        for seconds in (60, 240)
+    }
+    words = plan.finetune_words("embedded", "speech", "label_amount--60")
+    assert {"task=espeak-words", "finetune.train_seconds=60", "experiment=label_amount", "variant=60"} <= set(words)
+    with pytest.raises(UserError, match="does not vary a fine-tuning"):
+        plan.finetune_words("embedded", "speech", "k_layers--2")
+
+
 def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
     by_experiment = plan.targets_by_experiment(settings(scale="paper"))
     assert {f.split("/", 4)[4] for f in by_experiment["k_layers"]} == {
@@ -114,7 +135,7 @@ def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
 
 def test_an_experiment_may_fix_its_seeds(plan: Plan) -> None:
     experiment = replace(plan.experiments["k_layers"], seeds=3)
-    assert len(plan.experiment_targets(experiment, settings())) == 4 * 2 * 3
+    assert len(plan.experiment_targets(experiment, settings())) == 3 * 3 * 2 * 3  # modalities, values, stages, seeds
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,8 @@ def composed_files(wildcards):
         "model": plan.model,
         "data": plan.data,
     }
-    choices |= {key: str(run.overrides[key]) for key in choices if key in run.overrides}
+    groups = [*choices, "recipe"]
+    choices |= {key: str(run.overrides[key]) for key in groups if key in run.overrides}
     return composed(*choices.items())
 
 
