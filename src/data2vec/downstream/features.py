@@ -155,7 +155,8 @@ def text_features(
         train = load_sentences(folder, "train")
         return tfidf.reduced_counts(train, dataset)[chosen], dataset.labels[chosen]
     texts = sentences.Texts(sentences.run_tokenizer(config), config.text.max_positions)
-    rows = [texts.rows(texts.checked(dataset))[i] for i in chosen]
+    encoded = texts.rows(texts.checked(dataset))
+    rows = [encoded[i] for i in chosen]
     features = np.zeros((len(rows), config.model.dim), dtype=np.float32)
     for members in token_batches(rows):
         tokens = torch.from_numpy(pad_rows([rows[i] for i in members])[0]).to(device.torch)
