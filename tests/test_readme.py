@@ -71,45 +71,31 @@ def test_your_own_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert {"wer", "cer"} <= {row["metric"] for row in json.loads(metrics.read_text())["rows"]}
 
 
-@pytest.mark.slow
-def test_speech_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import soundfile
-
-    rng = np.random.default_rng(0)
-    (tmp_path / "recordings").mkdir()
-    for i in range(6):
-        soundfile.write(tmp_path / "recordings" / f"{i}.wav", 0.1 * rng.standard_normal(48_000), 16_000)
-    short = {"train.updates": "2", "optim.warmup_updates": "1", "train.threads": "1", "train.workers": "0"}
-    for words in commands("Speech and text"):
-        words = [w.replace("MY/RECORDINGS", str(tmp_path / "recordings")) for w in words]
-        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
-        if words[0] == "pretrain":
-            words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
-        assert main(words) == 0, capsys.readouterr().err
-    for name in ("my_speech", "my_text"):
-        assert (tmp_path / "results" / name / "checkpoint" / "model.safetensors").exists()
-
-
-def test_glue_or_your_own_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_your_own_texts_and_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "texts" / "train").mkdir(parents=True)
     (tmp_path / "texts" / "train" / "a.txt").write_text("The old cat sat on a mat. A dog ran away.\n\n" * 100)
     (tmp_path / "mine").mkdir()
     for split in ("train", "valid"):
         table = "text\tlabel\n" + "A cat sat.\tgood\nThe dog ran.\tbad\n" * 8
         (tmp_path / "mine" / f"{split}.tsv").write_text(table)
-    data_dir, my_text = f"data_dir={tmp_path}/results/data", f"{tmp_path}/results/my_text"
-    corpus = ["data=textfolder", "data.vocab_size=40", data_dir]
-    assert main(["prepare", f"data.path={tmp_path / 'texts'}", *corpus]) == 0
-    short = ["model=tiny", "model.dim=16", "text.tokens_per_sample=16", "train.updates=2", "train.batch_size=2"]
-    short += ["train.workers=0", "train.threads=1", "train.precision=fp32", "optim.warmup_updates=1"]
-    assert main(["pretrain", "modality=text", *corpus, *short, f"run_dir={my_text}"]) == 0
-    for words in commands("GLUE, or your own sentences"):
-        words = [w.replace("MY/SENTENCES", str(tmp_path / "mine")) for w in words]
-        words = [w.replace("results/", f"{tmp_path}/results/") for w in words]
-        words += ["finetune.updates=2", "finetune.warmup_updates=1"] if words[0] == "finetune" else []
+    folders = {"MY/TEXTS": str(tmp_path / "texts"), "MY/SENTENCES": str(tmp_path / "mine")}
+    folders |= {"results/": f"{tmp_path}/results/", "=8192": "=40"}
+    short = {"train.updates": "2", "train.batch_size": "2", "model.dim": "16", "text.tokens_per_sample": "16"}
+    short |= {"train.workers": "0", "train.threads": "1", "train.precision": "fp32", "optim.warmup_updates": "1"}
+    short |= {"finetune.updates": "2", "finetune.warmup_updates": "1"}
+    found = commands("Your own texts") + commands("GLUE, or your own sentences")
+    assert [words[0] for words in found] == ["prepare", "pretrain", "prepare", "finetune", "finetune"]
+    for words in found:
+        for printed, here in folders.items():
+            words = [w.replace(printed, here) for w in words]
+        if words[0] == "pretrain":
+            words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
+        if words[0] == "finetune":
+            words += [f"{k}={v}" for k, v in short.items() if k.startswith("finetune.")]
         assert main(words) == 0, capsys.readouterr().err
     for folder in ("finetune/sentences", "tfidf"):
-        assert json.loads(Path(my_text, folder, "metrics.json").read_text())["rows"][0]["metric"] == "accuracy"
+        metrics = tmp_path / "results" / "my_text" / folder / "metrics.json"
+        assert json.loads(metrics.read_text())["rows"][0]["metric"] == "accuracy"
 
 
 def test_features_of_your_own_data(tmp_path: Path) -> None:
