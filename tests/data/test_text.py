@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data2vec.config import DataConfig
 from data2vec.data import text_preparation
 from data2vec.data.corpora import sentences
 from data2vec.data.loading import loader
@@ -18,6 +17,7 @@ from data2vec.data.text import TextBatches, TextBlocks, TextSet, block_slices
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.data.vocabulary import BOS, EOS, PAD, UNK
 from data2vec.errors import UserError
+from data2vec.sections import DataConfig
 
 from .made_data import tree, write_files
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from data2vec.config import TaskConfig
 from data2vec.downstream import decoding
 from data2vec.downstream.decoding import BeamSearch, greedy, lexicon_words, missing_decoder
 from data2vec.downstream.letters import Letters
 from data2vec.downstream.ngram import arpa
 from data2vec.errors import UserError
+from data2vec.sections import TaskConfig
 
 LETTERS = Letters.of_transcripts(["NO YES"])
 TEXT = ["YES NO", "YES NO", "NO YES"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import pad
 
 from data2vec.compose import compose
-from data2vec.config import MaskConfig, RunConfig, validate
+from data2vec.config import RunConfig, validate
 from data2vec.errors import UserError
 from data2vec.masking import sample_frame_masks
 from data2vec.methods.build import build_method
@@ -16,6 +16,7 @@ from data2vec.methods.step import Batch
 from data2vec.modalities.speech import draw_masks
 from data2vec.nn.encoder import Masks, padding_bias
 from data2vec.nn.waveform import frame_padding, frames_of, samples_of
+from data2vec.sections import MaskConfig
 
 METHODS = ("data2vec", "data2vec2")
 LAYERS = [(8, 10, 5), (8, 3, 2), (8, 2, 2)]

@@ -7,9 +7,10 @@ import pytest
 import soundfile
 import torch
 
-from data2vec.config import DataConfig, RunConfig, validate
+from data2vec.config import RunConfig, validate
 from data2vec.data.prepare import prepare
 from data2vec.errors import UserError
+from data2vec.sections import DataConfig
 from data2vec.training.streams import speech_batches, speech_recordings
 
 

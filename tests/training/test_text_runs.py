@@ -9,10 +9,10 @@ import pytest
 from safetensors.torch import load_file
 
 from data2vec.cli import main
-from data2vec.config import DataConfig
 from data2vec.data.prepare import prepare
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.errors import UserError
+from data2vec.sections import DataConfig
 from data2vec.training.checkpoint import check_vocabulary
 
 VOCAB = 60

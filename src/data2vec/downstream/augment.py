@@ -10,7 +10,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from data2vec.config import FinetuneConfig, VisionConfig
+from data2vec.sections import FinetuneConfig, VisionConfig
 
 
 class FinetuneImages:

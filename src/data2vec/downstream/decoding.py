@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data2vec.config import TaskConfig
 from data2vec.downstream.ctc import BLANK
 from data2vec.downstream.letters import WORD_END, Letters
 from data2vec.downstream.scoring import score
 from data2vec.errors import UserError
+from data2vec.sections import TaskConfig
 
 log = logging.getLogger(__name__)
 

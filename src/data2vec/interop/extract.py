@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data2vec.config import TrainConfig
 from data2vec.data.integrity import file_digest
 from data2vec.errors import UserError
 from data2vec.interop.inputs import SUFFIXES, Reader, files_of, reader
 from data2vec.interop.load import Checkpoint, as_encoder, open_checkpoint
 from data2vec.interop.pretrained import PretrainedEncoder
 from data2vec.interop.tokenizers import find_tokenizer
+from data2vec.sections import TrainConfig
 from data2vec.training.device import choose_device
 from data2vec.training.run_folder import write_atomic
 

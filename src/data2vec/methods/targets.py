@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data2vec.config import TargetConfig
+from data2vec.sections import TargetConfig
 
 EPS = 1e-5  # of every normalisation of targets; no affine parameters, biased variance
 

@@ -14,9 +14,9 @@ from fnmatch import fnmatch
 import torch
 from torch import Tensor, nn
 
-from data2vec.config import TeacherConfig
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer import Feature, Transformer
+from data2vec.sections import TeacherConfig
 
 
 class Teacher(nn.Module):

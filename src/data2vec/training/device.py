@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from data2vec.config import TrainConfig
 from data2vec.errors import UserError
+from data2vec.sections import TrainConfig
 
 log = logging.getLogger(__name__)
 
