@@ -23,14 +23,14 @@ def job_counts(output: str) -> dict[str, int]:
     [
         (
             ["experiments=[k_layers, target_feature]"],
-            {"prepare": 1, "pretrain": 10, "finetune": 3, "probe": 12, "report": 1},
+            {"prepare": 4, "pretrain": 27, "finetune": 10, "probe": 33, "report": 1},
         ),
         (
             ["scale=mini", "seeds=3", "budget=0.1", "modalities=[vision]", "experiments=[k_layers]"],
             {"prepare": 1, "pretrain": 21, "finetune": 9, "probe": 27, "report": 1},
         ),
         (
-            ["scale=paper", "seeds=3", "experiments=[k_layers, model_size]"],
+            ["scale=paper", "seeds=3", "modalities=[vision]", "experiments=[k_layers, model_size]"],
             {"prepare": 1, "finetune": 15},
         ),
     ],
@@ -51,7 +51,7 @@ def test_one_run_and_one_experiment_by_name(shared_project: Any) -> None:
     other_scale = shared_project.snakemake(
         "-n", "results/mini/vision/mask_ratio--0.8/seed1/probe/metrics.json", "experiment_k_layers"
     )
-    assert {"prepare": 2, "pretrain": 5, "probe": 5}.items() <= job_counts(other_scale.stdout).items()
+    assert {"prepare": 5, "pretrain": 10, "probe": 10}.items() <= job_counts(other_scale.stdout).items()
 
 
 def test_mistakes_end_in_one_line(shared_project: Any) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-MAIN = ["--cores", "2", "--config", "experiments=[]"]
+MAIN = ["--cores", "2", "--config", "experiments=[]", "modalities=[vision]"]
 RUN = "results/embedded/vision/data2vec2/seed0"
 
 
