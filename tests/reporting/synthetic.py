@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from synthetic_sequences import make_sequences, write_speech_masked, write_text_masked  # noqa: E402
 
 SCORES = {  # linear probe, k-NN, fine-tuned: mean over seeds
     "data2vec": (90.4, 88.0, 94.1),
@@ -48,6 +52,13 @@ def make_results(root: Path) -> Path:
     return results
 
 
+def make_all(root: Path) -> Path:
+    """All three modalities."""
+    results = make_results(root)
+    make_sequences(root, sys.modules[__name__])
+    return results
+
+
 def jitter(seed: int) -> float:
     return (0.0, 0.4, -0.3)[seed % 3]
 
@@ -68,15 +79,23 @@ def write_experiment(path: Path, **changes: Any) -> None:
     path.write_text(yaml.safe_dump({**content, **changes}))
 
 
-def write_run(folder: Path, method: str, experiment: str, variant: str, seed: int) -> None:
+def write_run(
+    folder: Path,
+    method: str,
+    experiment: str,
+    variant: str,
+    seed: int,
+    modality: str = "vision",
+    data: str = "digits",
+) -> None:
     """A finished pre-training run."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "scale": "embedded",
-        "modality": "vision",
+        "modality": modality,
         "method": method,
         "model": {"name": "tiny"},
-        "data": {"name": "digits"},
+        "data": {"name": data},
         "experiment": experiment,
         "variant": variant,
         "seed": seed,
@@ -101,13 +120,12 @@ def write_run(folder: Path, method: str, experiment: str, variant: str, seed: in
             "parameters": 212_000,
         },
     )
-    write_json(
-        folder / "metrics.json",
-        {"rows": [row("loss", 0.21, ""), row("target_var", 0.9, ""), row("pred_var", 0.6, "")]},
-    )
+    rows = [row("loss", 0.21, ""), row("target_var", 0.9, ""), row("pred_var", 0.6, "")]
+    write_json(folder / "metrics.json", {"rows": [found | {"dataset": data} for found in rows]})
     write_curve(folder / "metrics.jsonl", seed)
     if experiment == "main":
-        write_masked(folder / "masked.npz", 0.6 if method == "data2vec" else 0.8)
+        write = {"speech": write_speech_masked, "text": write_text_masked}.get(modality, write_masked)
+        write(folder / "masked.npz", 0.6 if method == "data2vec" else 0.8)
 
 
 def write_scores(folder: Path, run: str, seed: int) -> None:

@@ -94,7 +94,9 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
                 {
                     "scale": run.scale,
                     "modality": run.modality,
-                    "dataset": str(entry.get("dataset") or run.dataset or metrics.get("dataset") or ""),
+                    "dataset": score_dataset(
+                        stage, str(entry.get("dataset") or run.dataset or metrics.get("dataset") or "")
+                    ),
                     "method": run.method,
                     "model": str(run.model or metrics.get("model") or models.get((run.scale, run.modality), "")),
                     "experiment": experiment,
@@ -109,6 +111,17 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
                 }
             )
     return rows
+
+
+def score_dataset(stage: str, dataset: str) -> str:
+    """The data set of a score, named after its task where that says more: `librispeech-100h/test-other`.
+
+    One data set may have several tasks with the same metric (FSDD: digits and speakers; LibriSpeech: 100 h and 960 h).
+    """
+    base, _, split = dataset.partition("/")
+    task = stage.removeprefix("finetune/")
+    says_more = stage != task and "--" not in task and task.startswith(f"{base}-")
+    return "/".join(filter(None, (task, split))) if says_more else dataset
 
 
 def _metric(stage: str, metric: str) -> str:

@@ -21,11 +21,23 @@ from data2vec.reporting.files import atomic_path, to_csv_text, write_text
 # Okabe and Ito, "Color Universal Design" (2008); each method has a marker of its own as well.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
+# A second row of hues for the rivals, which rarely all stand in one figure; their markers differ from all others.
+PLUM, OLIVE, BROWN, SLATE = "#882255", "#999933", "#7A4A1E", "#44546A"
 LOOK = {
     "data2vec2": (BLUE, "o"),
     "data2vec": (VERMILLION, "s"),
+    "mae": (PLUM, "P"),
+    "wav2vec2": (OLIVE, "X"),
+    "hubert": (BROWN, "h"),
+    "masked_lm": (SLATE, "p"),
+    "simmim": ("#117733", "<"),
+    "maskfeat": ("#AA4499", ">"),
+    "byol": ("#332288", "*"),
+    "dino": ("#661100", "d"),
     "random weights": (ORANGE, "^"),
     "raw pixels": (GREEN, "D"),
+    "mel filterbank": ("#00A087", "8"),
+    "TF-IDF": ("#2C8C6B", "H"),
     "from scratch": (PURPLE, "v"),
 }
 SPARE = ((SKY, "P"), (BLACK, "X"), (GREEN, "<"), (ORANGE, ">"), (PURPLE, "h"))

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from data2vec.reporting.drawing import BLUE, GREY, VERMILLION, Figure, new_canvas, placeholder, tidy
 from data2vec.reporting.files import Issue, number, read_json_lines, short_path
-from data2vec.reporting.names import method_label, method_rank
+from data2vec.reporting.names import method_label, method_rank, modality_label
 from data2vec.reporting.runs import Run
 
 CURVES = ("loss", "target_var", "pred_var")
@@ -45,11 +45,22 @@ def load_curves(runs: list[Run], issues: list[Issue]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def curves(steps: pd.DataFrame, experiment: str = "main", axis: str = "") -> Figure:
+def of_experiment(steps: pd.DataFrame, experiment: str, axis: str) -> list[Figure]:
+    """One figure a modality that the experiment was pre-trained in; none where it varies the fine-tuning."""
+    found = sorted(set(steps.loc[steps["experiment"] == experiment, "modality"])) if len(steps) else []
+    endings = [""] if len(found) == 1 else [f"_{modality}" for modality in found]
+    return [
+        curves(steps, modality, f"curves_{experiment}{ending}", experiment, axis)
+        for modality, ending in zip(found, endings, strict=True)
+    ]
+
+
+def curves(steps: pd.DataFrame, modality: str, name: str = "", experiment: str = "main", axis: str = "") -> Figure:
     """Loss above, variance of targets and predictions below; one column per method or varied value."""
-    name = "curves" if experiment == "main" else f"curves_{experiment}"
+    name = name or f"curves_{modality}"
     title = "Loss and variance during pre-training" + (f": {axis}" if axis else "")
-    part = steps[steps["experiment"] == experiment] if len(steps) else steps
+    title += f" ({modality_label(modality).lower()})"
+    part = steps[(steps["experiment"] == experiment) & (steps["modality"] == modality)] if len(steps) else steps
     if part.empty:
         return placeholder(name, title, "No curve: no metrics.jsonl was found.")
     columns = _columns(part, axis)
@@ -87,14 +98,14 @@ def curves(steps: pd.DataFrame, experiment: str = "main", axis: str = "") -> Fig
 
 
 def _columns(part: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
-    keys = ["scale", "modality", "method"] if not axis else ["variant"]
+    keys = ["scale", "method"] if not axis else ["variant"]
     found = []
     for key, lines in part.groupby(keys, sort=True):
         # An axis of several keys is too long for a column's title: the page's heading names it.
         short = "" if " = " in axis else f"{axis.split('.')[-1]} = "
         label = f"{short}{key[0]}" if axis else method_label(str(key[-1]))
-        if not axis and part[["scale", "modality"]].drop_duplicates().shape[0] > 1:
-            label += f"\n{key[0]}, {key[1]}"
+        if not axis and part["scale"].nunique() > 1:
+            label += f"\n{key[0]} scale"
         order = number(key[0]) if axis else float(method_rank(str(key[-1]))[0])
         found.append((math.inf if math.isnan(order) else order, label, lines))
     return [(label, lines) for _, label, lines in sorted(found, key=lambda item: item[:2])]

@@ -1,7 +1,5 @@
-"""What was masked: images, what the student saw of them, and how wrong it was, from masked.npz."""
+"""What was masked in images, what the student saw of them, and how wrong it was, from masked.npz."""
 
-import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import SubFigure
 
 from data2vec.reporting.drawing import Figure, new_canvas, placeholder
-from data2vec.reporting.files import Issue, short_path
-from data2vec.reporting.names import method_label, method_rank
+from data2vec.reporting.files import Issue
+from data2vec.reporting.masked_arrays import Arrays, first_of_each_method, load_arrays, mean_error
+from data2vec.reporting.names import method_label
 from data2vec.reporting.runs import Run
 
 ARRAYS = ("images", "is_masked", "error", "reconstruction")
@@ -18,19 +17,15 @@ IMAGES_MAX = 6
 HIDDEN = np.array([0.72, 0.76, 0.84])  # flat blue-grey: stands apart from photographs and from ink
 
 
-def load_masked(path: Path, issues: list[Issue]) -> dict[str, np.ndarray] | None:
-    """The arrays of masked.npz (see `masked`); None and an issue if they are absent, broken or do not fit."""
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        issues.append(Issue("unreadable", f"{short_path(path)}: {error}"))
-        return None
+def load_masked(path: Path, issues: list[Issue]) -> Arrays | None:
+    """The arrays of an image's masked.npz; None and an issue if they are absent, broken or do not fit."""
+    return load_arrays(path, ARRAYS, _fits, issues)
+
+
+def _fits(arrays: Arrays) -> bool:
     count, height, width = arrays["images"].shape[:3]
     grid = arrays["is_masked"].shape
-    fits = (
+    return (
         len(grid) == 3
         and grid[0] == count
         and count > 0
@@ -39,30 +34,19 @@ def load_masked(path: Path, issues: list[Issue]) -> dict[str, np.ndarray] | None
         and height % grid[1] == 0
         and width % grid[2] == 0
     )
-    if not fits:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        issues.append(Issue("unreadable", f"{short_path(path)}: shapes do not fit together: {shapes}"))
-        return None
-    return arrays
 
 
 def masked(runs: list[Run], issues: list[Issue]) -> Figure:
     """Per method: original, what the student saw, nearest training patches, and the error at each patch."""
     title = "What was masked"
-    shown: dict[str, tuple[Run, dict[str, np.ndarray]]] = {}  # method -> its first run with a picture
-    for run in sorted(runs, key=lambda run: (method_rank(run.method), run.seed)):
-        if run.is_control or run.experiment != "main" or run.method in shown:
-            continue
-        arrays = load_masked(run.path / "masked.npz", issues)
-        if arrays is not None:
-            shown[run.method] = (run, arrays)
+    shown = first_of_each_method(runs, load_masked, issues)
     if not shown:
-        return placeholder("masked", title, "No picture of the masks: no masked.npz was found.")
+        return placeholder("masked_vision", title, "No picture of the masks: no masked.npz was found.")
     canvas = new_canvas(4.3 * len(shown))
     blocks = canvas.subfigures(len(shown), 1, squeeze=False)[:, 0]
-    for block, (method, (_, arrays)) in zip(blocks, shown.items(), strict=True):
-        _draw_masked(block, method_label(method), arrays)
-    data = pd.concat([_patches(run, arrays) for run, arrays in shown.values()], ignore_index=True)
+    for block, (run, arrays) in zip(blocks, shown, strict=True):
+        _draw_masked(block, method_label(run.method), arrays)
+    data = pd.concat([_patches(run, arrays) for run, arrays in shown], ignore_index=True)
     caption = (
         "One image a column. Rows: the image; what the student saw; the hidden patches replaced by the "
         "training patches whose teacher targets lie nearest to the student's predictions; the regression "
@@ -70,11 +54,11 @@ def masked(runs: list[Run], issues: list[Issue]) -> Figure:
         "search among real patches, not a decoded image."
     )
     said = "; ".join(
-        f"{method_label(method)}: {arrays['is_masked'].mean():.0%} of the patches hidden, "
-        f"mean error {_mean(arrays['error']):.3g}"
-        for method, (_, arrays) in shown.items()
+        f"{method_label(run.method)}: {arrays['is_masked'].mean():.0%} of the patches hidden, "
+        f"mean error {mean_error(arrays['error']):.3g}"
+        for run, arrays in shown
     )
-    return Figure("masked", title, caption, f"Grid of images. {said}.", canvas, data)
+    return Figure("masked_vision", title, caption, f"Grid of images. {said}.", canvas, data)
 
 
 def _draw_masked(block: SubFigure, label: str, arrays: dict[str, np.ndarray]) -> None:
@@ -116,11 +100,6 @@ def _draw_masked(block: SubFigure, label: str, arrays: dict[str, np.ndarray]) ->
     bar.ax.tick_params(length=2)
     bar.outline.set_visible(False)
     bar.set_label("regression error (light grey: visible, no error is computed)")
-
-
-def _mean(error: np.ndarray) -> float:
-    finite = error[np.isfinite(error)]
-    return float(finite.mean()) if finite.size else math.nan
 
 
 def _to_pixels(is_masked: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

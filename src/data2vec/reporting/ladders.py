@@ -8,7 +8,7 @@ import pandas as pd
 from data2vec.reporting import stats
 from data2vec.reporting.names import RAW_INPUT, controls_of, is_control, lower_is_better, metric_rank
 
-ABOVE, BELOW, WITHIN = "above every control", "below a control", "within the spread"
+ABOVE, BELOW, WITHIN = "better than every control", "worse than a control", "within the spread"
 
 
 def ladders(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
@@ -20,7 +20,7 @@ def ladders(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
         metric, unit = key[-2:]
         ordered = part.sort_values("mean", ascending=lower_is_better(metric), kind="stable")
         result.append(((metric, unit), ordered))
-    return sorted(result, key=lambda item: metric_rank(item[0][0]))
+    return sorted(result, key=lambda item: (metric_rank(item[0][0]), item[1]["dataset"].iloc[0]))
 
 
 def strongest_control(ladder: pd.DataFrame) -> dict[str, Any] | None:
@@ -33,7 +33,7 @@ def control_verdict(record: dict[str, Any], ladder: pd.DataFrame) -> tuple[str, 
     """(phrase, difference to the strongest control) of a pre-trained method in its ladder.
 
     Two standard deviations added are the margin to each control: a difference inside it decides nothing.
-    "Above every control" needs every control that belongs to the score, each with a spread.
+    "Better than every control" needs every control that belongs to the score, each with a spread.
     """
     best = strongest_control(ladder)
     if best is None:
@@ -52,19 +52,30 @@ def control_verdict(record: dict[str, Any], ladder: pd.DataFrame) -> tuple[str, 
     single = controls[(controls["n"] < 2) & ~controls["method"].isin(RAW_INPUT.values())]
     lacking = set(controls_of(record["modality"], record["metric"])) - set(controls["method"])
     if lacking:
-        return f"above, but without {' and '.join(sorted(lacking))}", difference
+        return f"better, but without {' and '.join(sorted(lacking))}", difference
     if len(single):
-        return f"above, but one run of {' and '.join(single['method'])}", difference
+        return f"better, but one run of {' and '.join(single['method'])}", difference
     return ABOVE, difference
 
 
-def absent_controls(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:
-    """(scale, modality, metric, control) for each control that should stand beside a score and does not."""
+def control_interval(record: dict[str, Any], ladder: pd.DataFrame) -> tuple[float, float] | None:
+    """The paired interval of a method's difference to the strongest control; None if there are too few seeds."""
+    best = strongest_control(ladder)
+    if best is None:
+        return None
+    if best["n"] == 1 and best["method"] in RAW_INPUT.values():  # the same for every seed
+        best = best | {"seeds": record["seeds"], "values": best["values"] * record["n"]}
+    return stats.paired_interval(record, best)
+
+
+def absent_controls(frame: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
+    """(scale, modality, dataset, metric, control) for each control that should stand beside a score and does not."""
     absent = []
-    for (scale, modality, metric), part in stats.main_scores(frame).groupby(["scale", "modality", "metric"]):
+    scores = stats.main_scores(frame)
+    for (scale, modality, dataset, metric), part in scores.groupby([*stats.GROUP, "metric"]):
         if all(is_control(method) for method in part["method"]):
             continue
         there = set(part.loc[part["n"] > 0, "method"])
         expected = controls_of(modality, metric)
-        absent += [(scale, modality, metric, control) for control in expected if control not in there]
+        absent += [(scale, modality, dataset, metric, control) for control in expected if control not in there]
     return absent

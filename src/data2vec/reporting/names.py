@@ -22,16 +22,35 @@ CONTROLS = {
     "tfidf": "TF-IDF",
     "scratch": "from scratch",
 }
+MODALITIES = {"vision": "Images", "speech": "Speech", "text": "Text"}
 METRICS = {
     "linear_top1": "linear probe",
     "knn_top1": "nearest neighbours",
     "finetune_top1": "fine-tuned",
+    "wer": "word error rate",
+    "wer_lm": "word error rate, language model",
+    "cer": "letter error rate",
+    "map": "mean average precision",
+    "accuracy_mismatched": "accuracy, mismatched",
+    "matthews": "Matthews correlation",
+    "f1": "F1",
+    "acc_and_f1": "mean of accuracy and F1",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "pearson_and_spearman": "mean of Pearson and Spearman",
+    "glue_avg": "GLUE average",
     "loss": "training loss",
     "target_var": "variance of the targets",
     "pred_var": "variance of the predictions",
 }
 # Probes first: they are the cheapest to repeat and the ones with two controls.
-METRIC_ORDER = ("linear_top1", "knn_top1", "finetune_top1")
+METRIC_ORDER = ("linear_top1", "knn_top1", "finetune_top1", "glue_avg", "wer", "wer_lm", "cer", "accuracy", "map")
+# What is left to results.csv where the score that the papers print stands beside it.
+SECONDARY = {
+    "wer": ("cer",),
+    "acc_and_f1": ("accuracy", "f1"),
+    "pearson_and_spearman": ("pearson", "spearman"),
+}
 # What stands for the raw input of a modality among the controls of a probe.
 RAW_INPUT = {"vision": "raw pixels", "speech": "mel filterbank", "text": "TF-IDF"}
 LOWER_IS_BETTER = ("wer", "per", "cer", "loss")
@@ -64,7 +83,29 @@ def is_score(metric: str) -> bool:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of `metric` is the better one (error rates, losses)."""
-    return any(metric == name or metric.endswith(f"_{name}") for name in LOWER_IS_BETTER)
+    return not set(LOWER_IS_BETTER).isdisjoint(metric.split("_"))
+
+
+def modality_label(modality: str) -> str:
+    """The heading of a modality: "Images" for "vision"."""
+    return MODALITIES.get(modality, modality)
+
+
+def modality_rank(modality: str) -> tuple[int, str]:
+    """Sort key: images, speech, text, then others by name."""
+    known = list(MODALITIES)
+    return known.index(modality) if modality in known else len(known), modality
+
+
+def leading_metrics(dataset: str, metrics: set[str]) -> set[str]:
+    """Of the metrics that one data set has, those that stand in tables and figures; all are in results.csv.
+
+    Published for CoLA is the correlation, for MRPC, QQP and STS-B the mean of two scores.
+    """
+    left_out = {second for first in metrics for second in SECONDARY.get(first, ())}
+    if {"matthews", "accuracy"} <= metrics:
+        left_out.add("accuracy" if dataset == "cola" else "matthews")
+    return metrics - left_out
 
 
 def controls_of(modality: str, metric: str) -> tuple[str, ...]:
@@ -110,3 +151,13 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def join(words: list[str]) -> str:
+    """Words as a list in prose: one, two with "and", more with commas."""
+    return words[0] if len(words) == 1 else " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def count(number_of: int, noun: str) -> str:
+    """A number with its noun: "1 seed", "3 seeds"."""
+    return f"{number_of} {noun}" if number_of == 1 else f"{number_of} {noun}s"

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from data2vec.reporting.drawing import Figure
 from data2vec.reporting.files import Issue, write_text
 from data2vec.reporting.formats import Table, to_html
-from data2vec.reporting.summary import Tile
+from data2vec.reporting.names import method_label
+from data2vec.reporting.sections import Section
 
 TEMPLATE = "index.html.j2"
 SIZE_LIMIT = 5 * 2**20  # bytes: beyond it mail servers and phones begin to refuse a page
@@ -31,10 +32,10 @@ class AblationPart:
     title: str
     note: str
     claims: list[str]
-    direction: str
+    directions: list[str]
     figure: Figure
     table: Table
-    curves: Figure
+    curves: list[Figure]
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,7 @@ class Page:
     """Everything the template reads."""
 
     scales: list[str]
-    sentences: list[str]
-    tiles: list[Tile]
-    headline: Table
-    controls: Table
-    cost: Table
-    scores_figure: Figure
-    masked_figure: Figure
-    curves_figure: Figure
-    cost_figure: Figure
+    sections: list[Section]  # one a modality
     ablations: list[AblationPart]
     issues: list[Issue]
     provenance: list[tuple[str, str]]
@@ -70,6 +63,7 @@ def write_page(page: Page, figures: Path, target: Path) -> Path:
     environment.filters["table"] = lambda table: Markup(to_html(table))
     environment.filters["inline"] = lambda figure: data_uri(figures / f"{figure.name}.png")
     environment.filters["kinds"] = _by_kind
+    environment.filters["method_label"] = method_label
     text = environment.get_template(TEMPLATE).render(page=page)
     if len(text.encode()) > SIZE_LIMIT:
         log.warning("%s is %.1f MB; the figures are in %s as files too", target, len(text) / 1e6, figures)

@@ -6,13 +6,17 @@ be compared. "reproduced" needs the same data, the same model and a spread over 
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data2vec.reporting.files import Issue, number, short_path
+from data2vec.reporting.names import lower_is_better
+from data2vec.reporting.rules import RULES
 
+ONE_RUN = "one run, no verdict"
 FILES = ("vision", "speech", "text", "ablations", "efficiency")
 COLUMNS = (
     "table",
@@ -30,35 +34,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Which published rows measure the same thing as one of our metrics."""
-
-    modality: str
-    metric: str
-    method: str  # as in results.csv
-    table: str
-    published_method: str
-    published_metric: str
-    setting: str  # the published setting starts with this
-
-
-FINETUNED = "end-to-end fine-tuning, 224 px"
-RULES = (
-    Rule("vision", "finetune_top1", "data2vec2", "d2v_comparison", "data2vec 2.0", "top1_acc", FINETUNED),
-    Rule("vision", "finetune_top1", "data2vec", "d2v_comparison", "data2vec", "top1_acc", FINETUNED),
-    Rule(
-        "vision",
-        "finetune_top1",
-        "from scratch",
-        "original_source_check",
-        "supervised from scratch (MAE authors)",
-        "top1_acc",
-        "supervised training from scratch",
-    ),
-    Rule("vision", "linear_top1", "data2vec2", "frozen_features", "data2vec 2.0", "top1_acc", "frozen-feature"),
-    Rule("vision", "linear_top1", "data2vec", "frozen_features", "data2vec", "top1_acc", "linear evaluation"),
-)
+# Our names of pre-training data -> the papers'.
+SAME_DATA = {"librispeech": "ls960", "bookswikipedia": "bookscorpusenglishwikipedia"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +49,7 @@ class PublishedNumber:
     setting: str
     source: str
     checked: bool  # the value was seen in its source and its protocol is known
+    measured_on: str = ""  # our name of the data set that it was measured on; "" if that is `data`
 
     @property
     def where(self) -> str:
@@ -100,14 +78,15 @@ def load_published(folder: Path, issues: list[Issue]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "file"])
 
 
-def match(published: pd.DataFrame, modality: str, metric: str, method: str, model: str) -> PublishedNumber | None:
-    """The published number for one of our rows: the same model size if there is one, else the smallest."""
+def match(published: pd.DataFrame, record: dict[str, Any]) -> PublishedNumber | None:
+    """The published number for one of our scores: the same model size if there is one, else the smallest."""
     for rule in RULES:
-        if (rule.modality, rule.metric, rule.method) != (modality, metric, method):
+        if any(getattr(rule, key) != record[key] for key in ("modality", "metric", "method")):
+            continue
+        if rule.dataset not in ("", record["dataset"]):
             continue
         rows = published[
-            (published["modality"] == modality)
-            & (published["table"] == rule.table)
+            (published["table"] == rule.table)
             & (published["method"] == rule.published_method)
             & (published["metric"] == rule.published_metric)
             & published["setting"].str.startswith(rule.setting)
@@ -115,35 +94,48 @@ def match(published: pd.DataFrame, modality: str, metric: str, method: str, mode
         ]
         found = [row for row in map(_as_number, rows.to_dict("records")) if math.isfinite(row.value)]
         if found:
-            ours = size_of(model)
-            return min(found, key=lambda row: (size_of(row.model) != ours, not row.checked, _size_rank(row.model)))
+            ours = size_of(record["model"])
+            best = min(found, key=lambda row: (size_of(row.model) != ours, not row.checked, _size_rank(row.model)))
+            elsewhere = "" if rule.modality == "vision" else rule.dataset or "another data set"
+            return replace(best, measured_on=elsewhere)
     return None
 
 
-def status(ours: float, std: float, n: int, ours_on: tuple[str, str], published: PublishedNumber | None) -> str:
-    """One phrase for the pair: how far it may be compared and, if it may, how it came out."""
-    data, model = ours_on
+def is_comparable(record: dict[str, Any], pretrained_on: str, published: PublishedNumber) -> bool:
+    """Whether a score of ours is of the same data, in pre-training and in measuring, and the same model size."""
+    return status(record["mean"], math.nan, 1, record, pretrained_on, published) == ONE_RUN
+
+
+def status(
+    ours: float, std: float, n: int, record: dict[str, Any], pretrained_on: str, published: PublishedNumber | None
+) -> str:
+    """One phrase for the pair: how far it may be compared and, if it may, how it came out.
+
+    `record` has the score's dataset, model and metric; `pretrained_on` is "" for what was not pre-trained.
+    """
     if n == 0:
         return "not run"
     if published is None:
         return "no published number"
-    if not same_data(data, published.data):
+    on_same = same_data(record["dataset"], published.measured_on or published.data)
+    if not on_same or (pretrained_on and not same_data(pretrained_on, published.data)):
         return "other data, not comparable"
-    if size_of(model) != size_of(published.model):
+    if size_of(record["model"]) != size_of(published.model):
         return "other model, not comparable"
     if not published.checked:
         return "published value unchecked"
     if n < 2:
-        return "one run, no verdict"
+        return ONE_RUN
     difference = ours - published.value
     if abs(difference) <= std:
         return "reproduced"
-    return "above published" if difference > 0 else "below published"
+    return "better than published" if (difference > 0) != lower_is_better(record["metric"]) else "worse than published"
 
 
 def same_data(ours: str, published: str) -> bool:
-    """Whether two data sets are the same one ("imagenet" is ImageNet-1K)."""
-    return _plain(ours).removesuffix("1k") == _plain(published).removesuffix("1k")
+    """Whether two data sets are the same one ("imagenet" is ImageNet-1K, "librispeech" is LS-960)."""
+    first, second = (_plain(name).removesuffix("1k") for name in (ours, published))
+    return first == second or SAME_DATA.get(first) == second
 
 
 def size_of(model: str) -> str:

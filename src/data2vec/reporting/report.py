@@ -1,21 +1,26 @@
 """`python -m data2vec report`: run folders in, results.csv, tables, figures and one page out."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from data2vec.errors import UserError
-from data2vec.reporting import drawing, figures, figures_curves, figures_masked, summary, tables
+from data2vec.reporting import comparison, drawing, figures_curves, glue, tables
 from data2vec.reporting import experiments as exp
 from data2vec.reporting.collect import Collected, collect, load_results, save_results
 from data2vec.reporting.drawing import Figure
 from data2vec.reporting.figures_ablation import ablation
+from data2vec.reporting.figures_labels import label_amount
 from data2vec.reporting.files import Issue, short_path
 from data2vec.reporting.formats import write_table
 from data2vec.reporting.gaps import find_gaps
+from data2vec.reporting.names import modality_label, modality_rank
 from data2vec.reporting.page import AblationPart, Page, write_page
+from data2vec.reporting.provenance import provenance
 from data2vec.reporting.published import load_published
+from data2vec.reporting.sections import section
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +42,8 @@ def build_report(results: Path, reports: Path, published: Path, experiments: Pat
     if collected.frame.empty:
         raise UserError(_nothing(results, scale, collected.issues))
     save_results(collected.frame, reports / "results.csv")
-    frame = load_results(reports / "results.csv")  # all that follows is made from the file a reader gets
+    # all that follows is made from the file a reader gets
+    frame = glue.with_average(load_results(reports / "results.csv"))
     issues = list(collected.issues)
     known = exp.load_experiments(experiments, issues)
     numbers = load_published(published, issues)
@@ -45,9 +51,11 @@ def build_report(results: Path, reports: Path, published: Path, experiments: Pat
         page = _page(frame, numbers, known, collected, issues, _command(results, reports, published, scale))
         for figure in _figures(page):
             drawing.save(figure, reports / "figures")
-        for table in [page.headline, page.controls, page.cost, *(part.table for part in page.ablations)]:
+    for part in page.sections:
+        for table in part.tables():
             write_table(table, reports / "tables")
-    write_table(tables.missing(page.issues), reports / "tables")
+    for table in [*(part.table for part in page.ablations), tables.missing(page.issues)]:
+        write_table(table, reports / "tables")
     target = write_page(page, reports / "figures", reports / "index.html")
     log.info(
         "report: %d measurements of %d runs, %d gaps, in %s",
@@ -70,22 +78,15 @@ def _page(
     """Draw and tabulate everything; `issues` gains what is found on the way."""
     steps = figures_curves.load_curves(collected.runs, issues)
     run = sorted(set(frame["experiment"]) - {"main"})
-    parts = [_ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run]
-    masked = figures_masked.masked(collected.runs, issues)
     return Page(
         scales=sorted(set(frame["scale"])),
-        sentences=summary.sentences(frame, collected.runs),
-        tiles=summary.tiles(frame),
-        headline=tables.headline(frame, numbers),
-        controls=tables.controls(frame),
-        cost=tables.cost(frame),
-        scores_figure=figures.headline(frame, numbers),
-        masked_figure=masked,
-        curves_figure=figures_curves.curves(steps),
-        cost_figure=figures.cost(frame, numbers),
-        ablations=parts,
+        sections=[
+            section(modality, frame, collected.runs, steps, numbers, issues)
+            for modality in sorted(set(frame["modality"]), key=modality_rank)
+        ],
+        ablations=[_ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run],
         issues=sorted({*issues, *find_gaps(frame, numbers, known)}),
-        provenance=summary.provenance(collected.runs),
+        provenance=provenance(collected.runs),
         commands=_commands(collected),
         command=command,
     )
@@ -94,23 +95,27 @@ def _page(
 def _ablation(
     experiment: exp.Experiment, frame: pd.DataFrame, numbers: pd.DataFrame, steps: pd.DataFrame
 ) -> AblationPart:
-    ours = exp.summary(experiment, frame)
-    curve = exp.published_curve(experiment, numbers)
+    parts = exp.parts(experiment, frame, numbers)
+    draw = partial(label_amount, published=numbers) if experiment.varies_labels else ablation
     return AblationPart(
         name=experiment.name,
         title=experiment.title,
         note=experiment.note,
         claims=experiment.claims,
-        direction=exp.direction(experiment, ours, curve),
-        figure=ablation(experiment, ours, curve),
-        table=exp.table(experiment, ours, curve),
-        curves=figures_curves.curves(steps, experiment.name, experiment.axis),
+        directions=[
+            f"{modality_label(part.modality)}: {words}" if len(parts) > 1 else words
+            for part in parts
+            for words in comparison.directions(experiment, part)
+        ],
+        figure=draw(experiment, parts),
+        table=comparison.table(experiment, parts),
+        curves=figures_curves.of_experiment(steps, experiment.name, experiment.axis),
     )
 
 
 def _figures(page: Page) -> list[Figure]:
-    ablations = [figure for part in page.ablations for figure in (part.figure, part.curves)]
-    return [page.scores_figure, page.masked_figure, page.curves_figure, page.cost_figure, *ablations]
+    ablations = [figure for part in page.ablations for figure in (part.figure, *part.curves)]
+    return [*(figure for part in page.sections for figure in part.figures()), *ablations]
 
 
 def _commands(collected: Collected) -> list[tuple[str, str]]:

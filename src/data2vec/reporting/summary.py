@@ -1,4 +1,4 @@
-"""The page's first paragraph and its provenance: sentences made of real values, and nothing else."""
+"""The page's first paragraphs, one a modality, and its tiles: sentences made of real values, and nothing else."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,22 @@ from typing import Any
 import pandas as pd
 
 from data2vec.reporting import stats
-from data2vec.reporting.files import number
 from data2vec.reporting.ladders import ABOVE, BELOW, control_verdict, ladders, strongest_control
-from data2vec.reporting.names import duration, fmt, is_control, method_label, metric_label
+from data2vec.reporting.names import count, duration, fmt, is_control, join, method_label, metric_label
+from data2vec.reporting.provenance import hardware
 from data2vec.reporting.published import same_data, size_of
 from data2vec.reporting.runs import Run
 
-# The scores that the first paragraph and the tiles name.
-OPENINGS = {"linear_top1": "A linear probe on the frozen features", "finetune_top1": "Fine-tuning"}
-PUBLISHED_ON = ("ImageNet-1K", ("base", "large", "huge"))
+# What the numbers of the papers were measured with.
+PUBLISHED_ON = {
+    "vision": ("ImageNet-1K", "of the size ViT-B and up"),
+    "speech": ("LS-960", "of the size Base and up"),
+    "text": ("BooksCorpus + English Wikipedia", "of the size Base"),
+}
+PUBLISHED_MODELS = ("base", "large", "huge")
+PROBES = ("linear_top1", "knn_top1")
+FINETUNED_MAX = 2  # scores of fine-tuning that the paragraph names
+TILES_MAX = 4
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,13 @@ def _what(frame: pd.DataFrame) -> list[str]:
         seeds = part["seed"].nunique()
         said.append(
             f"{methods} {verb} pre-trained on {data or 'unnamed data'} "
-            f"with the {model or 'unnamed'} model ({scale} scale), {_count(seeds, 'seed')} each: "
+            f"with the {model or 'unnamed'} model ({scale} scale), {count(seeds, 'seed')} each: "
             f"{_range(part['updates'])} updates, {_range(part['samples'])} samples seen in a run."
         )
     others = runs[runs["experiment"] != "main"]
     if len(others):
         names = others["experiment"].nunique()
-        said.append(f"{_count(names, 'ablation')} took {_count(len(others), 'further run')}.")
+        said.append(f"{count(names, 'ablation')} took {count(len(others), 'further run')}.")
     return said or ["No finished pre-training run was found."]
 
 
@@ -60,17 +67,28 @@ def _price(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
     return [f"All pre-training together took {duration(total.sum())}" + (f" on {machines}." if machines else ".")]
 
 
+def _openings(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """(metric, unit, ladder) of the scores that lead: the linear probe, and the first ones of fine-tuning."""
+    found = [
+        (metric, unit, ladder)
+        for (metric, unit), ladder in ladders(frame)
+        if not ladder["method"].map(is_control).all() and metric != "knn_top1"
+    ]
+    probes = [entry for entry in found if entry[0] in PROBES][:1]
+    tuned = [entry for entry in found if entry[0] not in PROBES]
+    if any(metric == "glue_avg" for metric, _, _ in tuned):
+        tuned = [entry for entry in tuned if entry[0] == "glue_avg"]
+    return probes + tuned[:FINETUNED_MAX]
+
+
 def _outcome(frame: pd.DataFrame) -> list[str]:
     """The leading method of each first-choice score against its strongest control."""
     said = []
-    for (metric, unit), ladder in ladders(frame):
-        trained = ladder[~ladder["method"].map(is_control)]
-        if trained.empty or metric not in OPENINGS:
-            continue
-        first = trained.iloc[0].to_dict()
+    for metric, unit, ladder in _openings(frame):
+        first = ladder[~ladder["method"].map(is_control)].iloc[0].to_dict()
         best = strongest_control(ladder)
         verdict, difference = control_verdict(first, ladder)
-        words = f"{OPENINGS[metric]} reaches {_value(first, unit)} with {method_label(first['method'])}"
+        words = f"{_opening(metric, first['dataset'])} {_value(first, unit)} with {method_label(first['method'])}"
         if best is not None:
             words += f" and {_value(best, unit)} with the strongest control, {best['method']}: "
             words += _against(difference, verdict)
@@ -78,110 +96,62 @@ def _outcome(frame: pd.DataFrame) -> list[str]:
     return said
 
 
+def _opening(metric: str, dataset: str) -> str:
+    if metric == "linear_top1":
+        return "A linear probe on the frozen features reaches"
+    if metric == "finetune_top1":
+        return "Fine-tuning reaches"
+    if metric == "glue_avg":
+        return "Fine-tuned on GLUE, the average over its tasks is"
+    return f"Fine-tuned on {dataset}, the {metric_label(metric)} is"
+
+
 def _against(difference: float, verdict: str) -> str:
-    side = {ABOVE: "more than the control", BELOW: "less than the control"}.get(verdict)
-    if side is None:
+    if verdict not in (ABOVE, BELOW):
         return f"a difference of {fmt(difference, 'points', signed=True)} points ({verdict})"
+    side = f"{'more' if difference > 0 else 'less'} than the control"
     return f"{fmt(abs(difference), 'points')} points {side}, and more than the spread over seeds explains"
 
 
 def _comparable(frame: pd.DataFrame) -> list[str]:
-    data, models = PUBLISHED_ON
-    vision = stats.per_run(frame).query("modality == 'vision'")
-    pairs = set(zip(vision["dataset"], vision["model"], strict=True))
-    if not pairs or any(same_data(ours, data) and size_of(model) in models for ours, model in pairs):
-        return []
-    return [
-        f"The published numbers are for {data} with models of the size ViT-B and up: they stand beside ours "
-        "for orientation, and no row here is a reproduction of them."
-    ]
+    said = []
+    for modality, runs in stats.per_run(frame).groupby("modality", sort=True):
+        if str(modality) not in PUBLISHED_ON:
+            continue
+        data, models = PUBLISHED_ON[str(modality)]
+        pairs = zip(runs["dataset"], runs["model"], strict=True)
+        if not any(same_data(ours, data) and size_of(model) in PUBLISHED_MODELS for ours, model in pairs):
+            said.append(
+                f"The published numbers are for {data} with models {models}: they stand beside ours for orientation, "
+                "and no row here is a reproduction of them."
+            )
+    return said
 
 
 def tiles(frame: pd.DataFrame) -> list[Tile]:
-    """Three or four numbers for the top of the page."""
+    """Three or four numbers of one modality for the top of the page."""
     found = []
-    for (metric, unit), ladder in ladders(frame):
-        trained = ladder[~ladder["method"].map(is_control)]
-        if metric not in OPENINGS or trained.empty:
-            continue
-        first = trained.iloc[0].to_dict()
-        found.append(Tile(_value(first, ""), unit, f"{metric_label(metric)}, {method_label(first['method'])}"))
+    for metric, unit, ladder in _openings(frame):
+        first = ladder[~ladder["method"].map(is_control)].iloc[0].to_dict()
+        where = f" on {first['dataset']}" if metric not in (*PROBES, "finetune_top1", "glue_avg") else ""
+        label = f"{metric_label(metric)}{where}, {method_label(first['method'])}"
+        found.append(Tile(_value(first, ""), unit, label))
         best = strongest_control(ladder)
         if best is not None and metric == "linear_top1":
             _, difference = control_verdict(first, ladder)
-            found.append(
-                Tile(
-                    fmt(difference, "points", signed=True),
-                    "points",
-                    f"against {best['method']}, the strongest control",
-                )
-            )
+            label = f"against {best['method']}, the strongest control"
+            found.append(Tile(fmt(difference, "points", signed=True), "points", label))
     seconds = stats.per_run(frame)["pretrain_seconds"]
     if seconds.notna().any():
         value, _, unit = duration(seconds.sum()).partition(" ")
-        found.append(Tile(value, unit, f"of pre-training, {_count(len(seconds), 'run')} together"))
-    return found[:4]
-
-
-def provenance(runs: list[Run]) -> list[tuple[str, str]]:
-    """(what, value) pairs from the runs' provenance.json; differing values are listed, not chosen from."""
-    records = [run.provenance for run in runs if run.provenance]
-    if not records:
-        return [("provenance", "no run has a provenance.json")]
-    commits = sorted({_commit(record) for record in records if record.get("commit")})
-    packages: dict[str, set[str]] = {}
-    for record in records:
-        listed = record.get("packages")
-        for name, version in (listed if isinstance(listed, dict) else {}).items():
-            packages.setdefault(str(name), set()).add(str(version))
-    days = sorted(str(record[key])[:10] for record in records for key in ("started", "finished") if record.get(key))
-    pairs = [
-        ("commit", join(commits)),
-        ("date of the runs", days[0] if days and days[0] == days[-1] else " to ".join(days[:1] + days[-1:])),
-        ("hardware", join(sorted({words for record in records if (words := hardware(record))}))),
-        (
-            "Python",
-            join(sorted({str(record["python"]).split()[0] for record in records if record.get("python")})),
-        ),
-        (
-            "packages",
-            ", ".join(f"{name} {' / '.join(sorted(found))}" for name, found in sorted(packages.items())),
-        ),
-        ("seeds", join(sorted({str(run.seed) for run in runs}, key=int))),
-    ]
-    return [(what, value) for what, value in pairs if value]
-
-
-def hardware(record: dict[str, Any]) -> str:
-    """The machine in words: "AMD EPYC (2 cores, no GPU used)"."""
-    found = record.get("hardware")
-    if not isinstance(found, dict):
-        return ""
-    cores, gpus = number(found.get("cores")), number(found.get("gpus"))
-    device = str(found.get("device") or "")
-    words = [] if math.isnan(cores) else [_count(int(cores), "core")]
-    on_cpu = device == "cpu" or not gpus
-    words.append("no GPU used" if on_cpu else _count(int(gpus) if gpus == gpus else 1, "GPU"))
-    return f"{found.get('name') or 'an unnamed processor'} ({', '.join(words)})"
-
-
-def _commit(record: dict[str, Any]) -> str:
-    short = str(record["commit"])[:12]
-    return f"{short} with uncommitted changes" if record.get("dirty") else short
-
-
-def join(words: list[str]) -> str:
-    """Words as a list in prose: one, two with "and", more with commas."""
-    return words[0] if len(words) == 1 else " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+        last = Tile(value, unit, f"of pre-training, {count(len(seconds), 'run')} together")
+        return [*found[: TILES_MAX - 1], last]
+    return found[:TILES_MAX]
 
 
 def _value(record: dict[str, Any], unit: str) -> str:
     spread = "" if math.isnan(record["std"]) else f" ± {fmt(record['std'], record['unit'])}"
     return f"{fmt(record['mean'], record['unit'])}{spread}" + (f" {unit}" if unit else "")
-
-
-def _count(number_of: int, noun: str) -> str:
-    return f"{number_of} {noun}" if number_of == 1 else f"{number_of} {noun}s"
 
 
 def _range(values: pd.Series) -> str:

@@ -1,6 +1,7 @@
 """The report's tables, each made from results.csv (as a frame) and the published numbers alone."""
 
 import math
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -8,43 +9,80 @@ import pandas as pd
 from data2vec.reporting import stats
 from data2vec.reporting.files import Issue
 from data2vec.reporting.formats import Table
-from data2vec.reporting.ladders import ABOVE, BELOW, WITHIN, control_verdict, ladders, strongest_control
-from data2vec.reporting.names import METHODS, RAW_INPUT, fmt, is_control, method_label, method_rank, metric_label
+from data2vec.reporting.ladders import (
+    ABOVE,
+    BELOW,
+    WITHIN,
+    control_interval,
+    control_verdict,
+    ladders,
+    strongest_control,
+)
+from data2vec.reporting.names import (
+    RAW_INPUT,
+    fmt,
+    is_control,
+    lower_is_better,
+    method_label,
+    method_rank,
+    metric_label,
+)
 from data2vec.reporting.names import with_unit as unit_label
-from data2vec.reporting.published import RULES, match, status
+from data2vec.reporting.published import match, status
+from data2vec.reporting.rules import RULES
 
-NUMERIC = frozenset({"published", "ours", "n", "spread", "difference"})
+NUMERIC = frozenset({"published", "ours", "n", "spread", "median", "difference", "95 % interval"})
 HEADLINE = ("method", "metric", "published", "ours", "n", "spread", "difference", "status", "ours on")
-CONTROLS = ("method", "metric", "ours", "n", "spread", "strongest control", "difference", "verdict", "on")
+CONTROLS = (
+    *("method", "metric", "ours", "n", "spread", "strongest control", "difference", "95 % interval", "verdict", "on"),
+)
 COST = ("method", "on", "runs", "updates", "samples", "s per run", "spread", "samples/s", "peak MiB")
+# Rows of what was not run are for these, and for what was run otherwise.
+OURS = ("data2vec2", "data2vec")
 
 
-def headline(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
+def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table:
     """Published beside ours, with n, spread, difference and a status; what was not run has its row too."""
     rows: list[tuple[str, ...]] = []
     strong = set()
     scores = stats.main_scores(frame)
     # The papers do not report these two: they stand in the table of controls.
     scores = scores[~scores["method"].isin(["random weights", *RAW_INPUT.values()])]
+    pretrained_on = stats.pretraining_data(frame)
+    has_median = modality == "text"  # as GLUE is often reported
     for record in [*scores.to_dict("records"), *_not_run(frame, scores)]:
         if record["n"] and record["metric"] == "linear_top1":
             strong.add(len(rows))
-        rows.append(_headline_row(record, published, _on(frame, record)))
-    note = (
-        "%: top-1 accuracy on the test set. spread: standard deviation over n seeds. difference: ours minus "
-        "published; where the status says “not comparable” it compares two different tasks."
-    )
+        data = pretrained_on.get((record["scale"], record["modality"], record["method"]), "")
+        rows.append(_headline_row(record, published, data, _on(frame, record), has_median))
+    columns = [*HEADLINE, "published on", "source"]
+    if has_median:
+        columns.insert(columns.index("spread") + 1, "median")
     title = "Published numbers beside ours"
-    columns = (*HEADLINE, "published on", "source")
-    return Table("headline", title, columns, rows, note, NUMERIC, "status", frozenset(strong))
+    return Table(
+        f"headline_{modality}", title, tuple(columns), rows, _note(scores), NUMERIC, "status", frozenset(strong)
+    )
 
 
-def _headline_row(record: dict[str, Any], published: pd.DataFrame, where: str) -> tuple[str, ...]:
-    found = match(published, record["modality"], record["metric"], record["method"], record["model"])
+def _note(scores: pd.DataFrame) -> str:
+    tops = "%: top-1 accuracy on the test set. " if any(metric.endswith("top1") for metric in scores["metric"]) else ""
+    errors = "Of error rates, lower is better. " if any(map(lower_is_better, scores["metric"])) else ""
+    return (
+        f"{tops}{errors}spread: standard deviation over n seeds. difference: ours minus published; where the status "
+        "says “not comparable” it compares two different tasks."
+    )
+
+
+def _headline_row(
+    record: dict[str, Any], published: pd.DataFrame, pretrained_on: str, where: str, has_median: bool
+) -> tuple[str, ...]:
+    found = match(published, record)
     mean, std, n, unit = record["mean"], record["std"], record["n"], record["unit"]
-    word = status(mean, std, n, (record["dataset"], record["model"]), found)
+    word = status(mean, std, n, record, pretrained_on, found)
     names = (method_label(record["method"]), unit_label(metric_label(record["metric"]), unit))
-    ours = (fmt(mean, unit), str(n or ""), fmt(std, unit))
+    ours = [fmt(mean, unit), str(n or ""), fmt(std, unit)]
+    if has_median:
+        ours.append(fmt(median(record["values"]), unit) if n else "")
     if found is None:
         return (*names, "", *ours, "", word, where, "", "")
     difference = fmt(mean - found.value, unit, signed=True)
@@ -54,54 +92,59 @@ def _headline_row(record: dict[str, Any], published: pd.DataFrame, where: str) -
 def _on(frame: pd.DataFrame, record: dict[str, Any]) -> str:
     """Our data and model, with the scale where the report covers more than one."""
     scale = f"{record['scale']} scale" if frame["scale"].nunique() > 1 else ""
-    return ", ".join(filter(None, (record["dataset"], record["model"], scale)))
+    dataset = "GLUE, eight tasks" if record["dataset"] == "glue" else record["dataset"]
+    return ", ".join(filter(None, (dataset, record["model"], scale)))
 
 
 def _not_run(frame: pd.DataFrame, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows with n = 0 for what the papers report and this set of runs does not have."""
-    nothing = {"dataset": "", "model": "", "unit": "%", "mean": math.nan, "std": math.nan, "n": 0}
+    nothing = {"model": "", "unit": "%", "mean": math.nan, "std": math.nan, "n": 0, "values": ()}
     rows = []
     for scale, modality in frame[["scale", "modality"]].drop_duplicates().itertuples(index=False):
         here = scores[(scores["scale"] == scale) & (scores["modality"] == modality)]
-        pairs = set(zip(here["method"], here["metric"], strict=True))
+        found = set(zip(here["method"], here["metric"], here["dataset"], strict=True))
+        found |= {(method, metric, "") for method, metric, _ in found}
+        wanted = {*OURS, *(method for method in here["method"] if not is_control(method))}
         for rule in RULES:
-            wanted = rule.modality == modality and rule.method in METHODS
-            if wanted and (rule.method, rule.metric) not in pairs:
-                identity = {
-                    "scale": scale,
-                    "modality": modality,
-                    "method": rule.method,
-                    "metric": rule.metric,
-                }
-                rows.append({**nothing, **identity})
+            is_wanted = rule.modality == modality and rule.method in wanted and rule.is_expected
+            if is_wanted and (rule.method, rule.metric, rule.dataset) not in found:
+                keys = ("modality", "method", "metric", "dataset")
+                rows.append({**nothing, "scale": scale, **{key: getattr(rule, key) for key in keys}})
     return rows
 
 
-def controls(frame: pd.DataFrame) -> Table:
+def controls(frame: pd.DataFrame, modality: str) -> Table:
     """For each score the ladder from best to worst, and whether pre-training clears every control."""
     rows: list[tuple[str, ...]] = []
     strong = set()
     for (metric, unit), ladder in ladders(frame):
         best = strongest_control(ladder)
         for record in ladder.to_dict("records"):
-            against, difference, verdict = "", math.nan, "control"
+            against, difference, verdict, interval = "", math.nan, "control", None
             if not is_control(record["method"]):
                 verdict, difference = control_verdict(record, ladder)
                 against = best["method"] if best else ""
+                interval = control_interval(record, ladder)
                 strong.add(len(rows))
             names = (method_label(record["method"]), unit_label(metric_label(metric), unit))
             ours = (fmt(record["mean"], unit), str(record["n"]), fmt(record["std"], unit))
-            beside = (against, fmt(difference, unit, signed=True), verdict, _on(frame, record))
-            rows.append((*names, *ours, *beside))
+            beside = (against, fmt(difference, unit, signed=True), _interval(interval, unit), verdict)
+            rows.append((*names, *ours, *beside, _on(frame, record)))
     note = (
+        f"{_note(stats.main_scores(frame)).partition('spread:')[0]}difference: to the strongest control. "
+        "95 % interval: of that difference, paired by seed (t interval), from three seeds on. "
         f"verdict: “{ABOVE}” when the difference to each is larger than the two spreads added, “{BELOW}” when "
         f"it is so the other way round for one of them, otherwise “{WITHIN}”."
     )
     title = "Pre-training against its controls"
-    return Table("controls", title, CONTROLS, rows, note, NUMERIC, "verdict", frozenset(strong))
+    return Table(f"controls_{modality}", title, CONTROLS, rows, note, NUMERIC, "verdict", frozenset(strong))
 
 
-def cost(frame: pd.DataFrame) -> Table:
+def _interval(found: tuple[float, float] | None, unit: str) -> str:
+    return "" if found is None else f"{fmt(found[0], unit, signed=True)} to {fmt(found[1], unit, signed=True)}"
+
+
+def cost(frame: pd.DataFrame, modality: str) -> Table:
     """What one pre-training run took, per method of the main experiment, and all runs together."""
     runs = stats.per_run(frame)
     groups = runs[runs["experiment"] == "main"].groupby(["scale", "method", "model"], sort=True)
@@ -115,10 +158,10 @@ def cost(frame: pd.DataFrame) -> Table:
         rows.append((method_label(method), _on(frame, part.iloc[0].to_dict()), *counts, *time, memory))
     note = (
         "samples: seen in one run. s per run: seconds of training without evaluation. peak MiB: largest "
-        f"memory in use. All {len(runs)} pre-training runs of this report together: "
+        f"memory in use. All {len(runs)} pre-training runs of this section and its experiments together: "
         f"{fmt(runs['pretrain_seconds'].sum())} s."
     )
-    return Table("cost", "Cost of pre-training", COST, rows, note, frozenset(COST[2:]))
+    return Table(f"cost_{modality}", "Cost of pre-training", COST, rows, note, frozenset(COST[2:]))
 
 
 def _whole(value: float) -> str:
