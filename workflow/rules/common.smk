@@ -126,9 +126,9 @@ def checkpoint_file(wildcards):
 def start(stage, wildcards):
     """Folder of the run that a stage starts from, and which control it is, if any."""
     place = wildcards.scale, wildcards.modality
-    checkpoint = answer(PLAN.checkpoint, *place, wildcards.run)
-    if checkpoint:
-        return planning.imported(checkpoint), ""
+    weights = answer(PLAN.checkpoint, *place, wildcards.run)
+    if weights:
+        return planning.imported(weights), ""
     run, control = answer(PLAN.start, stage, *place, wildcards.run)
     return planning.folder(*place, run, wildcards.seed), control
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.manifest import MANIFEST
 from data2vec.data.sentence_batches import Ids, SentenceBatches, encode_set, evaluation_batches, require_short
 from data2vec.data.sentence_sets import SentenceSet, load_sentences, sentence_splits
 from data2vec.data.text import pad_rows
-from data2vec.data.manifest import MANIFEST
 from data2vec.data.tokenizer import load_tokenizer, tokenizer_beside
 from data2vec.data.vocabulary import Tokenizer
 from data2vec.downstream.features import stratified
