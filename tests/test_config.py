@@ -62,6 +62,8 @@ def test_budget_scales_every_number_of_updates_once(tmp_path: Path) -> None:
     assert load(tmp_path / "config.yaml") == config  # reading does not scale again
     changed = amend(tmp_path / "config.yaml", {"finetune.updates": "500"})
     assert (changed.finetune.updates, changed.train.updates) == (50, 37530)
+    other = amend(tmp_path / "config.yaml", {"budget": "0.2", "finetune.updates": "500"})
+    assert (other.finetune.updates, other.train.updates) == (100, 75060)  # another budget is that of all numbers
 
 
 def test_released_preset_sets_the_quirks() -> None:

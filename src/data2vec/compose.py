@@ -72,9 +72,10 @@ def _check_group(group: str, name: str, config_dir: Path) -> None:
 def amend(path: Path, overrides: dict[str, str], config_dir: Path = CONFIG_DIR) -> RunConfig:
     """A saved run's configuration with a task's keys (`task=NAME`), then further keys changed.
 
-    Changed numbers of updates are scaled by the run's budget.
+    Changed numbers of updates are scaled by the run's budget; where that itself is changed, so are all others.
     """
     values = load(path).model_dump(mode="json")
+    saved_budget = values["budget"]
     changed = _task_keys(overrides["task"], values["method"], config_dir) if "task" in overrides else {}
     for key, text in overrides.items():
         if key == "task":
@@ -85,7 +86,10 @@ def amend(path: Path, overrides: dict[str, str], config_dir: Path = CONFIG_DIR) 
     for key, value in changed.items():
         section, _, name = key.rpartition(".")
         (values[section] if section else values)[name] = value
-    scale_updates(values, values.get("budget", 1.0), tuple(key for key in UPDATE_KEYS if key in changed))
+    scale_updates(values, values["budget"], tuple(key for key in UPDATE_KEYS if key in changed))
+    if values["budget"] != saved_budget:
+        kept = tuple(key for key in UPDATE_KEYS if key not in changed)
+        scale_updates(values, values["budget"] / saved_budget, kept)
     return validate(values)
 
 

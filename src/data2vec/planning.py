@@ -4,8 +4,9 @@ A scale (`config/scale/<name>.yaml`) says which data, model and lengths; an expe
 (`config/experiments/<name>.yaml`) is a short difference from a main run. Every pre-training is one folder
 `results/<scale>/<modality>/<run>/seed<k>`, where <run> is a method or a point of an experiment
 (`<experiment>--<value>`); its probe and its fine-tunings lie in `probe/` and `finetune/<task>/` below. Controls have
-folders of their own (`random`, `scratch` ...). The rules in `workflow/` only ask this module. Light on purpose:
-standard library and PyYAML (see `settings.py`).
+folders of their own (`random`, `scratch` ...). Weights that others trained are imported once, into
+`results/checkpoints/<name>`; a run that starts from them has only the folders of its stages. The rules in `workflow/`
+only ask this module. Light on purpose: standard library and PyYAML (see `settings.py`).
 """
 
 import re
@@ -17,6 +18,7 @@ from data2vec.errors import UserError
 from data2vec.scales import (
     FINETUNE_CONTROLS,
     PROBE_CONTROLS,
+    Checkpoint,
     Experiment,
     ModalityPlan,
     Overrides,
@@ -68,6 +70,11 @@ def folder(scale: str, modality: str, run: str, seed: int | str) -> str:
     return f"results/{scale}/{modality}/{run}/seed{seed}"
 
 
+def imported(checkpoint: str) -> str:
+    """Folder of weights that others trained, from the project's root."""
+    return f"results/checkpoints/{checkpoint}"
+
+
 class Plan:
     """All that can be run from a `config/` folder.
 
@@ -93,6 +100,11 @@ class Plan:
         """All experiments by name."""
         files = sorted((self.config_dir / "experiments").glob("*.yaml"))
         return {file.stem: read_experiment(file, self.scale_names) for file in files}
+
+    @cached_property
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Weights of others that experiments start from, by name."""
+        return {name: found for e in self.experiments.values() for name, found in e.checkpoints.items()}
 
     @cached_property
     def tasks(self) -> dict[str, str | None]:
@@ -138,6 +150,7 @@ class Plan:
                 raise UserError(
                     f"experiment '{experiment.name}' has no values at scale {settings.scale}, but at {offers}"
                 )
+            self._require_a_checkpoint(experiment, settings)
         return [e for e in chosen if e in here]
 
     def run(self, scale: str, modality: str, name: str) -> Run:
@@ -147,6 +160,8 @@ class Plan:
             method = known(name, list(plan.methods), f"run of {scale}/{modality}")
             return Run(scale, modality, method, "main", method, {**plan.pretrain, **plan.methods[method]})
         experiment, value_label, axis = self._point(scale, modality, name)
+        if experiment.checkpoints:
+            raise UserError(f"{name} starts from weights of others: ask for its probe/ or finetune/<task>/metrics.json")
         method = known(experiment.method, list(plan.methods), f"method of {scale}/{modality}")
         overrides = {**plan.pretrain, **plan.methods[method], **experiment.overrides, **axis}
         return Run(scale, modality, method, experiment.name, value_label, overrides)
@@ -161,6 +176,42 @@ class Plan:
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
         return experiment, value_label, dict.fromkeys(experiment.axis, value)
+
+    def checkpoint(self, scale: str, modality: str, run: str) -> str | None:
+        """The weights of others that a run starts from; None if it has weights of its own, or is a control."""
+        experiment = self.experiments.get(run.partition("--")[0])
+        if experiment is None or not experiment.checkpoints:
+            return None
+        return self._point(scale, modality, run)[1]
+
+    def checkpoint_file(self, name: str, settings: Settings) -> str:
+        """Where such weights lie, by the settings. Raises UserError that says which file is needed."""
+        found = self.checkpoints[known(name, list(self.checkpoints), "checkpoint")]
+        if name not in settings.checkpoints:
+            raise UserError(
+                f"{name} needs the file that its authors offer as {found.file} (licence {found.licence}): download it "
+                f"and pass --config checkpoints='{{{name}: PATH}}'"
+            )
+        return str(Path(settings.checkpoints[name]).expanduser())
+
+    def _require_a_checkpoint(self, experiment: Experiment, settings: Settings) -> None:
+        """Raises UserError if an experiment needs weights of others and none of them is given."""
+        names = list(experiment.points(settings.scale)) if experiment.checkpoints else []
+        if names and not set(names) & set(settings.checkpoints):
+            files = ", ".join(f"{name} ({experiment.checkpoints[name].file})" for name in names)
+            raise UserError(
+                f"experiment '{experiment.name}' needs released weights, at least one of {files}: download them and "
+                f"pass --config checkpoints='{{{names[0]}: PATH, ...}}'"
+            )
+
+    def start_words(self, scale: str, modality: str, run: str, settings: Settings) -> list[str]:
+        """What a probe or fine-tuning is told about its run, where that run's configuration is that of an import."""
+        if self.checkpoint(scale, modality, run) is None:
+            return []
+        experiment, variant, _ = self._point(scale, modality, run)
+        labels = {"scale": scale, "experiment": experiment.name, "variant": variant, "budget": settings.budget}
+        overrides = {**labels, "data.name": self.modality(scale, modality).data, **experiment.overrides}
+        return [override_text(key, value) for key, value in overrides.items()]
 
     def task(self, scale: str, modality: str, name: str) -> tuple[str, Overrides]:
         """Task and overrides of the fine-tuning in folder `finetune/<name>`."""
@@ -197,24 +248,32 @@ class Plan:
         plan = self.modality(run.scale, run.modality)
         return [str(run.overrides.get("data", plan.data)), *run.overrides.get("data.also", [])]
 
-    def task_data(self, scale: str, modality: str, name: str) -> list[str]:
-        """Data sets that a fine-tuning reads: its own, and the one that it was pre-trained on (its vocabulary)."""
+    def task_data(self, scale: str, modality: str, run: str, name: str) -> list[str]:
+        """Data sets that a fine-tuning reads: its own, and the one that its run was pre-trained on."""
         task, overrides = self.task(scale, modality, name)
-        own = overrides.get("task.data", self.tasks[task])
-        return list(dict.fromkeys([self.modality(scale, modality).data, own or self.modality(scale, modality).data]))
+        return self._data_of(scale, modality, run, overrides.get("task.data", self.tasks[task]))
 
-    def probe_data(self, scale: str, modality: str) -> list[str]:
+    def probe_data(self, scale: str, modality: str, run: str) -> list[str]:
         """Data sets that a probe reads."""
-        plan = self.modality(scale, modality)
-        return list(dict.fromkeys([plan.data, plan.probe.get("probe.data") or plan.data]))
+        return self._data_of(scale, modality, run, self.modality(scale, modality).probe.get("probe.data"))
 
-    def check_target(self, word: str) -> None:
-        """Raises UserError if a word of the command line is a file of a run that does not exist."""
-        match = re.fullmatch(r"results/([^/]+)/([^/]+)/([^/]+)/seed\d+/(?:finetune/([^/]+)/)?.+", word)
+    def _data_of(self, scale: str, modality: str, run: str, own: str | None) -> list[str]:
+        """A stage's own set, after that of the pre-training (its vocabulary), which an import brings along."""
+        data = self.modality(scale, modality).data
+        first = [] if self.checkpoint(scale, modality, run) else [data]
+        return list(dict.fromkeys([*first, own or data]))
+
+    def check_target(self, word: str, settings: Settings) -> None:
+        """Raises UserError if a word of the command line is a file that no job can make."""
+        if word.startswith("experiment_") and word.partition("_")[2] in self.experiments:
+            self._require_a_checkpoint(self.experiments[word.partition("_")[2]], settings)
+        match = re.fullmatch(r"results/([^/]+)/([^/]+)/([^/]+)/seed\d+/(probe/|finetune/([^/]+)/)?.+", word)
         if match:
-            scale, modality, name, task = match.groups()
+            scale, modality, name, stage, task = match.groups()
             controls = (*PROBE_CONTROLS.get(modality, ()), *FINETUNE_CONTROLS.get(modality, ()))
-            if name not in controls:
+            if stage and (checkpoint := self.checkpoint(scale, modality, name)):
+                self.checkpoint_file(checkpoint, settings)
+            elif name not in controls:
                 self.run(scale, modality, name)
             if task:
                 self.task(scale, modality, task)
@@ -239,6 +298,8 @@ class Plan:
 
     def targets(self, settings: Settings) -> list[str]:
         """Every metrics.json that the settings ask for."""
+        for name in settings.checkpoints:
+            known(name, list(self.checkpoints), "checkpoint")
         files = []
         for modality in self.chosen_modalities(settings):
             plan = self.modality(settings.scale, modality)
@@ -258,8 +319,15 @@ class Plan:
         return {e.name: self.experiment_targets(e, settings) for e in runnable}
 
     def experiment_targets(self, experiment: Experiment, settings: Settings) -> list[str]:
-        """The metrics.json files of one experiment in the chosen modalities, at the scale of the settings."""
-        points = [f"{experiment.name}--{text}" for text in experiment.points(settings.scale)]
+        """The metrics.json files of one experiment in the chosen modalities, at the scale of the settings.
+
+        Of weights of others, only those that the settings give.
+        """
+        points = [
+            f"{experiment.name}--{text}"
+            for text in experiment.points(settings.scale)
+            if not experiment.checkpoints or text in settings.checkpoints
+        ]
         files = []
         for modality in self.chosen_modalities(settings):
             if modality not in experiment.modalities:
@@ -270,7 +338,8 @@ class Plan:
                 task = experiment.tasks.get(settings.scale)
                 tasks = [task] if task else list(self.modality(settings.scale, modality).tasks)
                 last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in tasks]}
-                stages = [(point, stage) for point in points for stage in ("", *last[experiment.stage])]
+                own = [] if experiment.checkpoints else [""]
+                stages = [(point, stage) for point in points for stage in (*own, *last[experiment.stage])]
             files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
         return files
 
@@ -280,4 +349,4 @@ def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int)
     return [f"{folder(scale, modality, run, k)}/{stage}metrics.json" for run, stage in stages for k in range(seeds)]
 
 
-__all__ = ["Plan", "Run", "folder", "label", "override_text"]
+__all__ = ["Plan", "Run", "folder", "imported", "label", "override_text"]

@@ -33,7 +33,9 @@ TASK_METRICS = (
     *("accuracy", "accuracy_mismatched", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
 )
 NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
-EXPERIMENT_KEYS = (*NEEDED_KEYS, "task", "methods", "seeds", "published", "claims", "note")
+EXPERIMENT_KEYS = (*NEEDED_KEYS, "checkpoints", "task", "methods", "seeds", "published", "claims", "note")
+CHECKPOINT_KEYS = ("file", "licence", "published")
+CHECKPOINT_AXIS = "checkpoint"
 MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune", "tasks")
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
 
@@ -75,11 +77,21 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """Weights that others trained: the file as they call it, its licence, and the score that they report."""
+
+    file: str
+    licence: str
+    published: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One file of `config/experiments/`: a base run (in one or more modalities), an axis and the values along it.
 
     With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on the task of the
-    scale; with any other axis they are pre-trainings of their own.
+    scale; with the axis `checkpoint` they start from weights that others trained; with any other axis they are
+    pre-trainings of their own.
     """
 
     name: str
@@ -92,6 +104,7 @@ class Experiment:
     seeds: int | None
     tasks: dict[str, str] = field(hash=False)
     methods: list[str] = field(hash=False)
+    checkpoints: dict[str, Checkpoint] = field(hash=False)
 
     def points(self, scale: str) -> dict[str, Any]:
         """The values at a scale by their label, which is part of the run's folder name."""
@@ -169,6 +182,7 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
         if len({label(point) for point in points}) < len(points):
             raise UserError(f"{path}: values must differ from each other: {points}")
     axis, task = content["axis"], content.get("task")
+    checkpoints = _read_checkpoints(content, by_scale, path)
     return Experiment(
         name=path.stem,
         modalities=modalities,
@@ -180,4 +194,23 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
         seeds=content.get("seeds"),
         tasks=task if isinstance(task, dict) else {name: task for name in [*scale_names, "default"] if task},
         methods=content.get("methods") or [method],
+        checkpoints=checkpoints,
     )
+
+
+def _read_checkpoints(content: dict[str, Any], values: dict[str, list[Any]], path: Path) -> dict[str, Checkpoint]:
+    """What an experiment says about each checkpoint that it starts from; {} for one that trains its own weights."""
+    if (content["axis"] == CHECKPOINT_AXIS) != ("checkpoints" in content):
+        raise UserError(f"{path}: 'axis: {CHECKPOINT_AXIS}' and 'checkpoints' belong together")
+    found = {}
+    for name, details in (content.get("checkpoints") or {}).items():
+        if not isinstance(details, dict) or set(details) != set(CHECKPOINT_KEYS) or label(name) != name:
+            raise UserError(f"{path}: checkpoints.{name} must be a plain name and give {', '.join(CHECKPOINT_KEYS)}")
+        found[name] = Checkpoint(**{key: str(value) for key, value in details.items()})
+    for name in (value for points in values.values() for value in points if found):
+        known(name, list(found), f"checkpoint in {path.name}")
+    if found and STAGE_OF.get(content["metric"]) == "pretrain":
+        raise UserError(
+            f"{path}: metric = {content['metric']} comes from pre-training, which checkpoints have behind them"
+        )
+    return found

@@ -37,6 +37,7 @@ class Settings:
     data_mirror: str | None
     data_dir: str
     data_paths: dict[str, str]
+    checkpoints: dict[str, str]
     offline: bool
 
 
@@ -75,6 +76,9 @@ def check(config: dict[str, Any], schema_file: Path) -> Settings:
     mirror = values["data_mirror"]
     if mirror is not None and not Path(mirror).is_dir():
         raise UserError(f"data_mirror = '{mirror}' is not a folder. Give an existing folder, or leave the key out.")
+    for name, path in values["checkpoints"].items():
+        if not Path(path).expanduser().exists():
+            raise UserError(f"checkpoints.{name} = '{path}': no such file or folder")
     return Settings(**values)
 
 

@@ -22,6 +22,8 @@ ENTRY_MODULES = (
     "downstream.probe",
     "downstream.finetune",
     "reporting.report",
+    "interop.importing",
+    "interop.huggingface",
 )
 COPIED = ("workflow", "config", "slurm", "environment.yml", "requirements.txt")
 

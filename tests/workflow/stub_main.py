@@ -55,6 +55,12 @@ def main(command: str, words: dict[str, str]) -> None:
         file.write(f"{command} {' '.join(f'{k}={v}' for k, v in words.items())}\n")
     if command == "prepare":
         save(Path(words["data_dir"]) / words["data"] / "manifest.json", json.dumps({"name": words["data"]}))
+    elif command == "import":
+        folder = Path(words["run_dir"])
+        assert not folder.exists(), "the real command refuses a folder that holds anything"
+        save(folder / "config.yaml", json.dumps(words))
+        save(folder / "provenance.json", json.dumps({"licence": words["licence"]}))
+        save(folder / "checkpoint" / "model.safetensors", Path(words["file"]).read_text())
     elif command in ("pretrain", "finetune"):
         run_dir = Path(words["run_dir"])
         train(run_dir, words)

@@ -17,11 +17,13 @@ from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_cont
 # A change of this code or of the configuration is seen through the rules' params.
 CODE = {
     "prepare": ["data2vec.data.prepare"],
+    "import": ["data2vec.interop.importing", "data2vec.interop.huggingface"],
     "pretrain": ["data2vec.training.pretrain", "data2vec.compose"],
     "probe": ["data2vec.downstream.probe", "data2vec.compose"],
     "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
     "report": ["data2vec.reporting.report"],
 }
+IMPORTED = planning.imported("{checkpoint}")
 RUN = "results/{scale}/{modality}/{run}/seed{seed}"
 IS_LOCAL = workflow.is_main_process and workflow.resource_settings.nodes is None
 
@@ -53,7 +55,7 @@ GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 
 if workflow.is_main_process:
     for word in sys.argv[1:]:
-        stop_on_mistake(PLAN.check_target, word)
+        stop_on_mistake(PLAN.check_target, word, SETTINGS)
     # A Snakemake that was killed leaves its lock behind; one that lives keeps it.
     ALIVE = machine.clear_stale_lock(Path(".snakemake"))
 if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
@@ -74,6 +76,7 @@ wildcard_constraints:
     run=r"[^/]+",
     task=r"[^/]+",
     dataset=r"[^/]+",
+    checkpoint=r"[^/]+",
     seed=r"\d+",
 
 
@@ -107,16 +110,25 @@ def pretrain_data(wildcards):
 
 
 def probe_data(wildcards):
-    return manifests(answer(PLAN.probe_data, wildcards.scale, wildcards.modality))
+    place = wildcards.scale, wildcards.modality, wildcards.run
+    return manifests(answer(PLAN.probe_data, *place))
 
 
 def task_data(wildcards):
-    return manifests(answer(PLAN.task_data, wildcards.scale, wildcards.modality, wildcards.task))
+    place = wildcards.scale, wildcards.modality, wildcards.run
+    return manifests(answer(PLAN.task_data, *place, wildcards.task))
+
+
+def checkpoint_file(wildcards):
+    return answer(PLAN.checkpoint_file, wildcards.checkpoint, SETTINGS)
 
 
 def start(stage, wildcards):
     """Folder of the run that a stage starts from, and which control it is, if any."""
     place = wildcards.scale, wildcards.modality
+    weights = answer(PLAN.checkpoint, *place, wildcards.run)
+    if weights:
+        return planning.imported(weights), ""
     run, control = answer(PLAN.start, stage, *place, wildcards.run)
     return planning.folder(*place, run, wildcards.seed), control
 
@@ -148,6 +160,16 @@ def data_source(wildcards):
     return Untracked(mirror + (["offline=true"] if SETTINGS.offline else []))
 
 
+def checkpoint_licence(wildcards):
+    return words({"licence": PLAN.checkpoints[wildcards.checkpoint].licence})
+
+
+def start_words(wildcards):
+    """What an imported run's configuration lacks."""
+    place = wildcards.scale, wildcards.modality, wildcards.run
+    return answer(PLAN.start_words, *place, SETTINGS)
+
+
 def pretrain_words(wildcards):
     run = run_plan(wildcards)
     return shlex.join(PLAN.pretrain_words(run, wildcards.seed, SETTINGS))
@@ -155,13 +177,14 @@ def pretrain_words(wildcards):
 
 def probe_words(wildcards):
     features = {"probe.features": start("probe", wildcards)[1] or "encoder"}
-    return words(features | stage_plan(wildcards).probe)
+    chosen = words(features | stage_plan(wildcards).probe)
+    return shlex.join(start_words(wildcards)) + " " + chosen
 
 
 def finetune_words(wildcards):
     init = start("finetune", wildcards)[1] or "pretrained"
     chosen = answer(PLAN.finetune_words, wildcards.scale, wildcards.modality, wildcards.task)
-    return shlex.join([f"init={init}", *chosen])
+    return shlex.join([f"init={init}", *start_words(wildcards), *chosen])
 
 
 def training_state(wildcards, output):

@@ -61,6 +61,20 @@ def choice_fingerprint(choice: TokenizerChoice) -> str | None:
     return released_pairs(choice).fingerprint if choice.bpe_dir or choice.path else None
 
 
+def tokenizer_beside(folder: Path) -> Tokenizer | None:
+    """The tokenizer whose files lie in a folder, of a model for instance; None where there are none.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    if (folder / FILE).is_file():
+        try:
+            return SentencePieces((folder / FILE).read_bytes())
+        except (RuntimeError, OSError) as error:
+            raise UserError(f"{folder / FILE} is no SentencePiece model ({str(error).splitlines()[0]})") from None
+    return BytePairs.load(folder) if all((folder / name).is_file() for name in FILES) else None
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer that a prepared text set was made with.
 

@@ -62,13 +62,14 @@ def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
 
 
 def labelled_features(
-    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device, run_dir: Path | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) float32 and labels (N,) of `train` or `test`; without an encoder those of the input itself.
 
-    At most `probe.train_limit` samples of `train`, the same ones for every run.
+    At most `probe.train_limit` samples of `train`, the same ones for every run. `run_dir`: the encoder's folder, which
+    may hold its vocabulary.
     """
-    return FEATURES[config.modality](config, split, encoder, device)
+    return FEATURES[config.modality](config, split, encoder, device, run_dir)
 
 
 def probe_data(config: RunConfig) -> Path:
@@ -78,7 +79,7 @@ def probe_data(config: RunConfig) -> Path:
 
 @torch.no_grad()
 def image_features(
-    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device, run_dir: Path | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled outputs of the encoder, or raw normalised pixels."""
     from data2vec.data.batches import evaluation_batches  # torchvision, which the others do without
@@ -101,7 +102,7 @@ def image_features(
 
 @torch.no_grad()
 def speech_features(
-    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device, run_dir: Path | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean over valid frames of the encoder's output, or mean and standard deviation of log-mel features."""
     splits = labelled_splits(config, probe_data(config), config.probe.labels)
@@ -137,7 +138,7 @@ def _filterbank(part: Recordings, bins: int = 80) -> np.ndarray:
 
 @torch.no_grad()
 def text_features(
-    config: RunConfig, split: str, encoder: Encoder | None, device: Device
+    config: RunConfig, split: str, encoder: Encoder | None, device: Device, run_dir: Path | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outputs of the encoder, averaged over the tokens of a row, or reduced TF-IDF features of its words.
 
@@ -154,7 +155,7 @@ def text_features(
     if encoder is None:
         train = load_sentences(folder, "train")
         return tfidf.reduced_counts(train, dataset)[chosen], dataset.labels[chosen]
-    texts = sentences.Texts(sentences.run_tokenizer(config), config.text.max_positions)
+    texts = sentences.Texts(sentences.run_tokenizer(config, run_dir), config.text.max_positions)
     encoded = texts.rows(texts.checked(dataset))
     rows = [encoded[i] for i in chosen]
     features = np.zeros((len(rows), config.model.dim), dtype=np.float32)
@@ -168,7 +169,8 @@ def text_features(
     return features, dataset.labels[chosen]
 
 
-FEATURES: dict[str, Callable[[RunConfig, str, Encoder | None, Device], tuple[np.ndarray, np.ndarray]]] = {
+Features = Callable[[RunConfig, str, Encoder | None, Device, Path | None], tuple[np.ndarray, np.ndarray]]
+FEATURES: dict[str, Features] = {
     "vision": image_features,
     "speech": speech_features,
     "text": text_features,

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from data2vec.config import RunConfig
+from data2vec.data.manifest import MANIFEST
 from data2vec.data.sentence_batches import Ids, SentenceBatches, encode_set, evaluation_batches, require_short
 from data2vec.data.sentence_sets import SentenceSet, load_sentences, sentence_splits
 from data2vec.data.text import pad_rows
-from data2vec.data.tokenizer import load_tokenizer
+from data2vec.data.tokenizer import load_tokenizer, tokenizer_beside
 from data2vec.data.vocabulary import Tokenizer
 from data2vec.downstream.features import stratified
 from data2vec.downstream.leaderboard import withheld, write_predictions
@@ -33,6 +34,7 @@ from data2vec.training.loop import StepLoss
 log = logging.getLogger(__name__)
 
 FINAL = "final"  # all that is reported
+IMPORT = "import.json"  # only imported runs have it
 
 
 def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
@@ -130,16 +132,24 @@ def score_splits(name: str, sets: dict[str, SentenceSet], predict: Callable[[Sen
 
 
 def run_tokenizer(config: RunConfig, init_run: Path | None = None) -> Tokenizer:
-    """The tokenizer of the text that a run was pre-trained on; `init_run`: its folder, if weights are taken from it.
+    """The tokenizer of a run; `init_run`: its folder, if weights are taken from it.
+
+    An imported run has it in its folder; else it is that of the prepared text that the run was pre-trained on.
 
     Raises:
-        UserError: it is not the one that the checkpoint was trained with.
+        UserError: there is none, or not the one that the checkpoint was trained with.
     """
     folder = Path(config.data_dir) / config.data.name
-    tokenizer = load_tokenizer(folder)
+    own = tokenizer_beside(init_run) if init_run else None
+    if own is None and init_run and (init_run / IMPORT).is_file() and not (folder / MANIFEST).is_file():
+        raise UserError(
+            f"{init_run} came without a vocabulary: put encoder.json, vocab.bpe and dict.txt, or vocabulary.model, "
+            f"beside the checkpoint and import it again"
+        )
+    tokenizer = own or load_tokenizer(folder)
     if tokenizer.vocab_size != config.data.vocab_size:
         raise UserError(
-            f"the vocabulary in {folder} has {tokenizer.vocab_size} ids, that of the pre-training "
+            f"the vocabulary in {init_run if own else folder} has {tokenizer.vocab_size} ids, that of the pre-training "
             f"{config.data.vocab_size}: prepare {config.data.name} with data.vocab_size={config.data.vocab_size}"
         )
     weights = init_run / "checkpoint" / "model.safetensors" if init_run else None

@@ -18,6 +18,7 @@ from torch import Tensor
 from data2vec import __version__
 from data2vec.compose import compose
 from data2vec.config import RunConfig, validate
+from data2vec.data.tokenizer import tokenizer_beside
 from data2vec.errors import UserError
 from data2vec.interop import beit, fairseq, weights
 from data2vec.interop.facts import Facts, Layout, Sections
@@ -47,8 +48,8 @@ class Original:
     fine-tuned models, the head of `downstream.{ctc,sentence,classifier}`."""
     provenance: dict[str, Any]
     report: Report
-    files: dict[str, str]
-    """import.json (the report), and symbols.json: the vocabulary in the order of ids, where it is known."""
+    files: dict[str, str | bytes]
+    """import.json (the report); where known symbols.json (vocabulary in the order of ids) and a text's tokenizer."""
 
 
 def import_checkpoint(path: Path, run_dir: Path, licence: str | None = None) -> Report:
@@ -100,10 +101,24 @@ def understand(source: Source, licence: str | None = None) -> Original:
         "data2vec": __version__,
         **source.progress,
     }
-    files = {"import.json": json.dumps(report.as_dict(), indent=1) + "\n"}
+    tokenizer = _tokenizer(source, config, report)
+    files: dict[str, str | bytes] = {"import.json": json.dumps(report.as_dict(), indent=1) + "\n", **tokenizer}
     if symbols:
         files["symbols.json"] = json.dumps(symbols, indent=0, ensure_ascii=False) + "\n"
     return Original(config, tensors, provenance, report, files)
+
+
+def _tokenizer(source: Source, config: RunConfig, report: Report) -> dict[str, bytes]:
+    """Files of the tokenizer that lies beside a model of text, so that its run folder reads text; {} without one."""
+    found = tokenizer_beside(source.path.parent) if config.modality == "text" else None
+    if found is None:
+        return {}
+    if found.vocab_size != config.data.vocab_size:
+        report.differences.append(
+            f"the tokenizer beside the file has {found.vocab_size} ids, the model {config.data.vocab_size}; left out"
+        )
+        return {}
+    return dict(found.files)
 
 
 def recognise(facts: Facts) -> Layout:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data2vec.config import RunConfig
-from data2vec.data.byte_pairs import ENCODER, FILES, MERGES, ORDER, BytePairs
-from data2vec.data.sentence_pieces import SentencePieces
+from data2vec.data.byte_pairs import ENCODER, MERGES, ORDER, BytePairs
+from data2vec.data.tokenizer import tokenizer_beside
 from data2vec.data.vocabulary import FILE, SPECIAL, WORD_START, WORDS, Tokenizer
 from data2vec.errors import UserError
 from data2vec.interop.huggingface_files import read_json
@@ -70,13 +70,8 @@ def tokenizer_files(tokenizer: Tokenizer, max_positions: int) -> dict[str, str]:
 
 
 def _in_folder(folder: Path) -> Tokenizer | None:
-    if (folder / FILE).is_file():
-        try:
-            return SentencePieces((folder / FILE).read_bytes())
-        except (RuntimeError, OSError) as error:
-            raise UserError(f"{folder / FILE} is no SentencePiece model ({str(error).splitlines()[0]})") from None
-    if all((folder / name).is_file() for name in FILES):
-        return BytePairs.load(folder)
+    if (found := tokenizer_beside(folder)) is not None:
+        return found
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return _of_huggingface(folder)
     return None

@@ -77,8 +77,15 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
         metric=str(content["metric"]),
         published=str(content.get("published") or ""),
         claims=[str(claim) for claim in _listed(content.get("claims") or [])],
-        note=str(content.get("note") or "").strip(),
+        note=" ".join([str(content.get("note") or "").strip(), *_released(content.get("checkpoints"))]).strip(),
     )
+
+
+def _released(checkpoints: Any) -> list[str]:
+    """What others report of the weights that an experiment starts from, one sentence each."""
+    found = checkpoints if isinstance(checkpoints, dict) else {}
+    scores = {name: about.get("published") for name, about in found.items() if isinstance(about, dict)}
+    return [f"{name}: published {score}." for name, score in scores.items() if score]
 
 
 def undescribed(name: str, frame: pd.DataFrame) -> Experiment:

@@ -87,23 +87,39 @@ def _read_run(path: Path, seed: int, issues: list[Issue]) -> Run:
     *_, scale, modality, name, _ = path.parts
     is_control = name in CONTROLS
     stages = [found for stage in STAGES for found in (sorted(path.glob(stage)) if stage else [path]) if found.is_dir()]
+    if (config := _of_others(path)) is not None:
+        commit = _first(stages, "provenance.json", issues).get("commit")
+        return Run(path, scale, modality, name, seed, config, {"commit": commit}, _metrics(path, stages, issues))
     homes = stages if is_control else [path]
     config = _first(homes, "config.yaml", issues)
     provenance = _first(homes, "provenance.json", issues)
     if not is_control and not provenance:
         issues.append(Issue("missing", f"{short_path(path)}: no provenance.json, so its cost is not known"))
-    metrics = {
-        "" if stage == path else stage.relative_to(path).as_posix(): read_mapping(stage / "metrics.json", issues)
-        for stage in stages
-    }
-    if not is_control and metrics[""] is None:
+    found = _metrics(path, stages, issues)
+    if not is_control and "" not in found:
         issues.append(Issue("missing", f"{short_path(path)}: no metrics.json; pre-training has not finished"))
-    found = {stage: content for stage, content in metrics.items() if content is not None}
     written = number(config.get("seed"))
     if not is_control and written == written and int(written) != seed:
         issues.append(Issue("doubled", f"{short_path(path)}: its config.yaml says seed {int(written)}, which counts"))
         seed = int(written)
     return Run(path, scale, modality, name, seed, config, provenance, found)
+
+
+def _metrics(path: Path, stages: list[Path], issues: list[Issue]) -> dict[str, dict[str, Any]]:
+    """What each finished stage measured; "" is the pre-training."""
+    names = {"" if stage == path else stage.relative_to(path).as_posix(): stage / "metrics.json" for stage in stages}
+    found = {name: read_mapping(file, issues) for name, file in names.items()}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def _of_others(path: Path) -> dict[str, Any] | None:
+    """Method and model of the weights of others that a run started from; None if it was pre-trained here."""
+    experiment, _, checkpoint = path.parent.name.partition("--")
+    imported = path.parents[3] / "checkpoints" / checkpoint
+    if not checkpoint or (path / "config.yaml").exists() or not (imported / "config.yaml").is_file():
+        return None
+    config = read_mapping(imported / "config.yaml", []) or {}
+    return {"method": config.get("method"), "model": config.get("model"), "experiment": experiment}
 
 
 def _first(homes: list[Path], name: str, issues: list[Issue]) -> dict[str, Any]:
