@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from synthetic_sequences import make_sequences, write_speech_masked, write_text_masked  # noqa: E402
+from synthetic_sequences import make_sequences, write_speech_masked, write_text_masked
 
 SCORES = {  # linear probe, k-NN, fine-tuned: mean over seeds
     "data2vec": (90.4, 88.0, 94.1),

@@ -49,13 +49,17 @@ def make_sequences(root: Path, base: Any) -> None:
     )  # fmt: skip
 
 
+def jitter(seed: int, run: str) -> float:
+    return JITTER[(seed + len(run)) % SEEDS]
+
+
 def row(metric: str, value: float, dataset: str) -> dict[str, Any]:
     return {"metric": metric, "value": value, "unit": "%", "dataset": dataset}
 
 
 def make_speech(folder: Path, seed: int, base: Any) -> None:
-    noise = JITTER[seed]
     for run in WER | SPEECH_PROBE:
+        noise = jitter(seed, run)
         place = folder / run / f"seed{seed}"
         if run not in ("random", "filterbank", "scratch"):
             base.write_run(place, run, "main", run, seed, modality="speech", data="espeak")
@@ -99,13 +103,16 @@ def recognition(wer: float) -> dict[str, Any]:
 
 
 def make_text(folder: Path, seed: int, base: Any) -> None:
-    noise = JITTER[seed]
     for run in TEXT | TEXT_PROBE:
+        noise = jitter(seed, run)
         place = folder / run / f"seed{seed}"
         if run not in ("random", "tfidf", "scratch"):
             base.write_run(place, run, "main", run, seed, modality="text", data="pydoc")
         if run in TEXT_PROBE:
-            rows = [row("linear_top1", TEXT_PROBE[run] + noise, "word-order"), row("knn_top1", 51 + noise, "word-order")]
+            rows = [
+                row("linear_top1", TEXT_PROBE[run] + noise, "word-order"),
+                row("knn_top1", 51 + noise, "word-order"),
+            ]
             base.write_json(place / "probe" / "metrics.json", {"rows": rows})
         if run in TEXT:
             for task in dict.fromkeys(task for task, _ in GLUE):

@@ -6,13 +6,15 @@ import pandas as pd
 import pytest
 
 from data2vec.reporting.collect import collect
-from data2vec.reporting.experiments import Experiment, direction, load_experiments, published_curve
+from data2vec.reporting.comparison import direction
+from data2vec.reporting.experiments import Experiment, load_experiments
 from data2vec.reporting.gaps import find_gaps
 from data2vec.reporting.published import load_published
+from data2vec.reporting.published_curves import published_curve
 
 
 def experiment(published, modality="vision", metric="linear_top1"):
-    return Experiment("e", "E", modality, "axis", {}, metric, published=published)
+    return Experiment("e", "E", (modality,), "axis", {}, metric, published=published)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ def experiment(published, modality="vision", metric="linear_top1"):
     ],
 )
 def test_a_numeric_axis_is_read_from_the_setting(synthetic, table, modality, series, count):
-    curve = published_curve(experiment(table, modality), load_published(synthetic.PUBLISHED, []))
+    curve = published_curve(table, modality, load_published(synthetic.PUBLISHED, []))
     assert curve.is_numeric
     assert list(dict.fromkeys(curve.points["series"])) == series
     assert len(curve.points) == count
@@ -40,7 +42,7 @@ def test_a_numeric_axis_is_read_from_the_setting(synthetic, table, modality, ser
     ],
 )
 def test_named_values_stay_names(synthetic, table, modality, first):
-    curve = published_curve(experiment(table, modality), load_published(synthetic.PUBLISHED, []))
+    curve = published_curve(table, modality, load_published(synthetic.PUBLISHED, []))
     assert not curve.is_numeric
     assert curve.points["label"].iloc[0] == first
 
@@ -49,7 +51,7 @@ def test_every_published_ablation_can_be_drawn(synthetic):
     published = load_published(synthetic.PUBLISHED, [])
     rows = published[published["file"] == "ablations"]
     for table, modality in rows[["table", "modality"]].drop_duplicates().itertuples(index=False):
-        curve = published_curve(experiment(table, modality), published)
+        curve = published_curve(table, modality, published)
         assert curve is not None, table
         assert curve.points["value"].notna().all()
 
@@ -67,19 +69,21 @@ def ours(means, std=0.1, n=3, metric_labels=("1", "6")):
         (ours([89.0, 92.0]), "same direction"),
         (ours([92.0, 89.0]), "opposite direction"),
         (ours([92.0, 92.1]), "inconclusive at this scale"),
-        (ours([89.0, 92.0], std=math.nan, n=1), "inconclusive at this scale"),
+        (ours([89.0, 92.0], std=math.nan, n=1), "one run, no verdict"),
         (ours([89.0, 92.0], metric_labels=("40", "50")), "no two shared values"),
     ],
 )
 def test_direction_is_judged_only_beyond_the_spread(synthetic, frame, words):
     topk = experiment("d2v1_topK_fig2")
-    curve = published_curve(topk, load_published(synthetic.PUBLISHED, []))
+    curve = published_curve("d2v1_topK_fig2", "vision", load_published(synthetic.PUBLISHED, []))
     assert direction(topk, frame, curve) == words
 
 
 def test_fewer_errors_and_more_accuracy_are_the_same_direction(synthetic):
     topk = experiment("d2v1_topK_fig2", "speech", "linear_top1")
-    curve = published_curve(topk, load_published(synthetic.PUBLISHED, []))  # word error rate falls with K
+    curve = published_curve(
+        "d2v1_topK_fig2", "speech", load_published(synthetic.PUBLISHED, [])
+    )  # word error rate falls with K
     assert direction(topk, ours([89.0, 92.0]), curve) == "same direction"
 
 
@@ -114,7 +118,7 @@ def test_an_experiment_without_values_at_this_scale_is_no_gap(place, synthetic):
 
 
 def test_another_modality_stands_in_where_the_paper_has_no_table_for_ours(synthetic):
-    curve = published_curve(experiment("d2v1_target_feature"), load_published(synthetic.PUBLISHED, []))
+    curve = published_curve("d2v1_target_feature", "vision", load_published(synthetic.PUBLISHED, []))
     assert (curve.modality, curve.metric) == ("speech", "wer")
 
 
@@ -124,4 +128,4 @@ def test_every_experiment_of_the_project_can_be_read(synthetic):
     published = load_published(synthetic.PUBLISHED, issues)
     assert issues == []
     for one in found.values():
-        assert not one.published or published_curve(one, published) is not None, one.name
+        assert all(published_curve(one.published, m, published) for m in one.modalities if one.published), one.name

@@ -9,7 +9,7 @@ from data2vec.reporting import drawing
 from data2vec.reporting.figures_masked import load_masked, masked
 from data2vec.reporting.runs import find_runs
 
-NAMES = ("headline", "masked", "curves", "cost", "ablation_top_k", "curves_top_k")
+NAMES = ("headline_vision", "masked_vision", "curves_vision", "cost_vision", "ablation_top_k", "curves_top_k")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,7 +36,7 @@ def test_methods_differ_in_marker_as_well_as_colour():
 
 
 def test_the_source_of_the_headline_figure_has_mean_spread_and_n(built):
-    data = pd.read_csv(built.reports / "figures" / "headline.csv")
+    data = pd.read_csv(built.reports / "figures" / "headline_vision.csv")
     row = data.query("metric == 'linear_top1' and method == 'data2vec2'").iloc[0]
     assert row["mean"] == pytest.approx(92.6 + 0.1 / 3)
     assert row["std"] == pytest.approx(np.std([0.0, 0.4, -0.3], ddof=1))
@@ -44,7 +44,7 @@ def test_the_source_of_the_headline_figure_has_mean_spread_and_n(built):
 
 
 def test_repeated_steps_and_copied_runs_are_drawn_once(battered):
-    data = pd.read_csv(battered.reports / "figures" / "curves.csv")
+    data = pd.read_csv(battered.reports / "figures" / "curves_vision.csv")
     assert not data.duplicated(["method", "seed", "update"]).any()
 
 
@@ -76,4 +76,4 @@ def test_error_without_a_number_still_draws(place, tmp_path):
     with drawing.style():
         drawing.save(masked(find_runs(place.root / "results", None, issues), issues), tmp_path)
     assert issues == []
-    assert (tmp_path / "masked.png").stat().st_size > 10_000
+    assert (tmp_path / "masked_vision.png").stat().st_size > 10_000

@@ -73,8 +73,8 @@ def test_contents_and_skip_link_lead_somewhere(outline):
     assert len(ids) == len(set(ids))
     targets = {attributes["href"][1:] for tag, attributes in outline if tag == "a"}
     assert targets <= set(ids)
-    assert {"main", "summary", "published", "controls", "masked", "curves", "ablations", "cost", "missing",
-            "provenance"} <= targets  # fmt: skip
+    parts = {f"{part}-vision" for part in ("published", "controls", "masked", "curves", "cost")}
+    assert {"main", "summary", "vision", "ablations", "missing", "provenance", *parts} <= targets
 
 
 def test_scrolling_boxes_can_be_reached_by_keyboard(outline):
@@ -102,7 +102,7 @@ def test_the_page_says_where_it_comes_from(page):
 
 
 def test_nothing_is_called_reproduced_on_other_data(built):
-    assert "reproduced" not in (built.reports / "tables" / "headline.csv").read_text()
+    assert "reproduced" not in (built.reports / "tables" / "headline_vision.csv").read_text()
 
 
 def test_the_same_runs_give_the_same_page(built, again):
@@ -119,7 +119,7 @@ def test_the_same_runs_give_the_same_page(built, again):
         "finetune_top1 is nan",
         "data2vec2/seed7, seed 0: ",
         "linear_top1 (kept 92.6, left out 92.6)",
-        "no control “raw pixels” for linear probe",
+        "no control “raw pixels” for linear probe on digits",
         "metrics.jsonl: 1 of 33 lines",
         "data2vec 2.0, fine-tuned: its row is not in the published tables",
         "efficiency.csv is not there",
@@ -134,7 +134,7 @@ def test_what_is_missing_is_said(battered, words):
 
 
 def test_what_is_missing_changes_n_and_nothing_else(battered):
-    table = pd.read_csv(battered.reports / "tables" / "headline.csv").set_index(["method", "metric"])
+    table = pd.read_csv(battered.reports / "tables" / "headline_vision.csv").set_index(["method", "metric"])
     assert table.loc[("data2vec 2.0", "linear probe (%)"), "n"] == 3  # a doubled seed does not count twice
     assert table.loc[("data2vec 1.0", "linear probe (%)"), "n"] == 2
     assert table.loc[("data2vec 1.0", "fine-tuned (%)"), "n"] == 2
@@ -197,7 +197,7 @@ def test_two_scales_stand_apart(place, synthetic):
         rows = [{"metric": "linear_top1", "value": 48.0 + seed, "unit": "%", "dataset": "cifar10"}]
         synthetic.write_json(folder / "probe/metrics.json", {"rows": rows})
     place.build()
-    table = pd.read_csv(place.reports / "tables" / "headline.csv")
+    table = pd.read_csv(place.reports / "tables" / "headline_vision.csv")
     means = table.loc[(table["method"] == "data2vec 2.0") & (table["metric"] == "linear probe (%)"), "ours"]
     assert np.isclose(sorted(means), [48.5, 92.6]).all()
 

@@ -41,6 +41,7 @@ LOOK = {
     "from scratch": (PURPLE, "v"),
 }
 SPARE = ((SKY, "P"), (BLACK, "X"), (GREEN, "<"), (ORANGE, ">"), (PURPLE, "h"))
+DPI = 160  # of the PNG: sharp at the width of the page, and a page of three modalities can still be mailed
 WIDTH = 6.0  # inches: text stays readable when a phone shows the whole width
 GREY, INK = "#5b6470", "#22262b"
 STYLE: dict[str, Any] = {
@@ -105,7 +106,7 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """Write the figure as PNG and SVG, and its source data as CSV; nothing in them depends on the day."""
     paths = [folder / f"{figure.name}.{suffix}" for suffix in ("png", "svg", "csv")]
     with atomic_path(paths[0]) as temporary:
-        figure.canvas.savefig(temporary, dpi=200, metadata={"Software": None})
+        figure.canvas.savefig(temporary, dpi=DPI, metadata={"Software": None})
     figure.canvas.set_layout_engine("none")  # laid out once: the SVG has the PNG's arrangement
     with atomic_path(paths[1]) as temporary:
         figure.canvas.savefig(temporary, metadata={"Date": None, "Creator": None})

@@ -105,7 +105,7 @@ def _published_time(axes: Axes, published: pd.DataFrame, modality: str) -> pd.Da
     if points.empty:
         axes.text(0.5, 0.5, "not in the published tables", transform=axes.transAxes, ha="center", color=GREY)
         return points
-    for method, part in points.groupby("method"):
+    for method, part in sorted(points.groupby("method"), key=lambda item: method_rank(OURS.get(item[0], item[0]))):
         colour, marker = look(OURS[method]) if method in OURS else (BLACK, "X")
         name = method_label(OURS[method]) if OURS.get(method, "").startswith("data2vec") else method
         name = name.removesuffix(" re-trained baseline")

@@ -13,6 +13,7 @@ from data2vec.reporting.names import method_label
 from data2vec.reporting.runs import Run
 
 ARRAYS = ("waveform", "is_masked", "target_var", "pred_var", "error", "rate")
+PICTURES_MAX = 2  # 2.0 and 1.0
 SHADE = "#c9d3e6"
 
 
@@ -40,7 +41,7 @@ def _fits(arrays: Arrays) -> bool:
 def masked(runs: list[Run], issues: list[Issue]) -> Figure:
     """Per method one recording: what was hidden, how target and prediction vary, how wrong the prediction is."""
     name, title = "masked_speech", "What was masked"
-    shown = first_of_each_method(runs, load_masked, issues)
+    shown = first_of_each_method(runs, load_masked, issues)[:PICTURES_MAX]
     if not shown:
         return placeholder(name, title, "No picture of the masks: no masked.npz was found.")
     canvas = new_canvas(3.9 * len(shown))
@@ -81,7 +82,7 @@ def _draw(block: SubFigure, label: str, arrays: Arrays) -> None:
     grid[1].plot(middle, arrays["target_var"][0], color=BLUE, linewidth=1.3, label="target")
     grid[1].plot(middle, arrays["pred_var"][0], color=VERMILLION, linestyle="--", linewidth=1.3, label="prediction")
     grid[1].set_ylabel("variance")
-    grid[1].set_ylim(bottom=0)
+    grid[1].set_ylim(0, 1.45 * float(grid[1].get_ylim()[1]))  # room for the legend
     grid[1].legend(ncols=2, loc="upper right", fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
     grid[2].bar(middle, np.nan_to_num(arrays["error"][0]), width=np.diff(edges), color=INK, linewidth=0)
     grid[2].set_ylabel("error")

@@ -20,7 +20,7 @@ ARRAYS = ("pieces", "is_masked", "nearest", "error")
 WORD_STARTS = ("\u2581", "\u0120")  # how SentencePiece and byte-level BPE mark a space
 PASSAGES = 2  # blocks of text that the page shows
 PIECES = 48  # of a block: a few lines
-LINE = 74  # characters across the figure
+LINE = 86  # characters across the figure
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def masked(runs: list[Run], issues: list[Issue]) -> tuple[Figure, list[Passages]
     caption = (
         "Training text; marked: tokens that were hidden from the student. Under each, nearest first, the three tokens "
         "whose teacher targets, in other training text, lie nearest to the student's prediction (for a masked language "
-        "model: its three likeliest tokens); underlined where the hidden token is among them."
+        "model: its three likeliest tokens); set off where the hidden token is among them."
     )
     said = "; ".join(
         f"{method_label(run.method)}: {arrays['is_masked'].mean():.0%} of the tokens hidden, "

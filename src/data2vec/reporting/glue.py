@@ -48,7 +48,7 @@ def table(frame: pd.DataFrame, published: pd.DataFrame) -> Table | None:
         words = f"{model}, {scale} scale" if many else model
         n = f"{counts[0]}\u2013{counts[-1]}" if len(set(counts)) > 1 else str(counts[0] if counts else "")
         rows.append((f"{method_label(method)}, ours", words, n, *(_cell(row) for row in found)))
-    columns = ("", "model", "n", *GLUE.values(), "average")
+    columns = ("method", "model", "n", *GLUE.values(), "average")
     note = (
         "Development sets. Accuracy in %; MRPC and QQP: mean of accuracy and F1; STS-B: mean of Pearson's and "
         "Spearman's correlation; CoLA: Matthews correlation, all times 100. average: over eight tasks, where MNLI is "

@@ -28,7 +28,7 @@ METRICS = {
     "knn_top1": "nearest neighbours",
     "finetune_top1": "fine-tuned",
     "wer": "word error rate",
-    "wer_lm": "word error rate, language model",
+    "wer_lm": "word error rate with LM",
     "cer": "letter error rate",
     "map": "mean average precision",
     "accuracy_mismatched": "accuracy, mismatched",

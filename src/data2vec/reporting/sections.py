@@ -38,6 +38,7 @@ class Section:
     tiles: list[Tile]
     headline: Table
     details: list[Table]  # GLUE task by task, or word error rates
+    folded: list[Table]  # shown on demand
     controls: Table
     cost: Table
     scores_figure: Figure
@@ -53,7 +54,7 @@ class Section:
 
     def tables(self) -> Iterator[Table]:
         """All tables, to be written."""
-        yield from (self.headline, *self.details, self.controls, self.cost)
+        yield from (self.headline, *self.details, *self.folded, self.controls, self.cost)
         if self.decoded:
             yield decoded.decoded_table(self.decoded)
 
@@ -66,6 +67,7 @@ def section(
     runs = [run for run in runs if run.modality == modality]
     masked, passages = _masked(modality, runs, issues)
     details = {"text": glue.table(frame, numbers), "speech": decoded.error_rates(frame, runs)}.get(modality)
+    tasks = tables.glue_tasks(frame, numbers)
     return Section(
         modality=modality,
         title=modality_label(modality),
@@ -74,6 +76,7 @@ def section(
         tiles=summary.tiles(frame),
         headline=tables.headline(frame, numbers, modality),
         details=[] if details is None else [details],
+        folded=[] if tasks is None else [tasks],
         controls=tables.controls(frame, modality),
         cost=tables.cost(frame, modality),
         scores_figure=figures.headline(frame, numbers, modality),

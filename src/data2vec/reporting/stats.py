@@ -41,7 +41,7 @@ def main_scores(frame: pd.DataFrame) -> pd.DataFrame:
     summary = summarise(chosen)
     order = summary.assign(
         _metric=summary["metric"].map(metric_rank), _method=summary["method"].map(method_rank)
-    ).sort_values([*GROUP, "_metric", "_method"], kind="stable", ignore_index=True)
+    ).sort_values(["scale", "modality", "_metric", "dataset", "_method"], kind="stable", ignore_index=True)
     return order.drop(columns=["_metric", "_method"])
 
 

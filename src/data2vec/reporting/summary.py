@@ -15,9 +15,9 @@ from data2vec.reporting.runs import Run
 
 # What the numbers of the papers were measured with.
 PUBLISHED_ON = {
-    "vision": ("ImageNet-1K", "of the size ViT-B and up"),
-    "speech": ("LS-960", "of the size Base and up"),
-    "text": ("BooksCorpus + English Wikipedia", "of the size Base"),
+    "vision": ("ImageNet-1K", "ImageNet-1K", "of the size ViT-B and up"),
+    "speech": ("LS-960", "LibriSpeech, 960 h,", "of the size Base and up"),
+    "text": ("BooksCorpus + English Wikipedia", "books and Wikipedia,", "of the size Base"),
 }
 PUBLISHED_MODELS = ("base", "large", "huge")
 PROBES = ("linear_top1", "knn_top1")
@@ -55,7 +55,7 @@ def _what(frame: pd.DataFrame) -> list[str]:
     others = runs[runs["experiment"] != "main"]
     if len(others):
         names = others["experiment"].nunique()
-        said.append(f"{count(names, 'ablation')} took {count(len(others), 'further run')}.")
+        said.append(f"{count(names, 'experiment')} took {count(len(others), 'further run')}.")
     return said or ["No finished pre-training run was found."]
 
 
@@ -72,7 +72,7 @@ def _openings(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     found = [
         (metric, unit, ladder)
         for (metric, unit), ladder in ladders(frame)
-        if not ladder["method"].map(is_control).all() and metric != "knn_top1"
+        if not ladder["method"].map(is_control).all() and metric not in ("knn_top1", "wer_lm")
     ]
     probes = [entry for entry in found if entry[0] in PROBES][:1]
     tuned = [entry for entry in found if entry[0] not in PROBES]
@@ -118,11 +118,11 @@ def _comparable(frame: pd.DataFrame) -> list[str]:
     for modality, runs in stats.per_run(frame).groupby("modality", sort=True):
         if str(modality) not in PUBLISHED_ON:
             continue
-        data, models = PUBLISHED_ON[str(modality)]
+        data, words, models = PUBLISHED_ON[str(modality)]
         pairs = zip(runs["dataset"], runs["model"], strict=True)
         if not any(same_data(ours, data) and size_of(model) in PUBLISHED_MODELS for ours, model in pairs):
             said.append(
-                f"The published numbers are for {data} with models {models}: they stand beside ours for orientation, "
+                f"The published numbers are for {words} with models {models}: they stand beside ours for orientation, "
                 "and no row here is a reproduction of them."
             )
     return said

@@ -29,7 +29,7 @@ from data2vec.reporting.names import (
 )
 from data2vec.reporting.names import with_unit as unit_label
 from data2vec.reporting.published import match, status
-from data2vec.reporting.rules import RULES
+from data2vec.reporting.rules import GLUE, GLUE_AVERAGE, RULES
 
 NUMERIC = frozenset({"published", "ours", "n", "spread", "median", "difference", "95 % interval"})
 HEADLINE = ("method", "metric", "published", "ours", "n", "spread", "difference", "status", "ours on")
@@ -42,15 +42,45 @@ OURS = ("data2vec2", "data2vec")
 
 
 def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table:
-    """Published beside ours, with n, spread, difference and a status; what was not run has its row too."""
-    rows: list[tuple[str, ...]] = []
-    strong = set()
+    """Published beside ours, with n, spread, difference and a status; what was not run has its row too.
+
+    The tasks of GLUE are left to `glue_tasks` where their average is there.
+    """
+    scores = _published_scores(frame)
+    if GLUE_AVERAGE[1] in set(scores["metric"]):
+        scores = scores[~_is_task(scores)]
+    records = [*scores.to_dict("records"), *_not_run(frame, scores)]
+    title = "Published numbers beside ours"
+    return _beside(f"headline_{modality}", title, records, frame, published)
+
+
+def glue_tasks(frame: pd.DataFrame, published: pd.DataFrame) -> Table | None:
+    """The same for each task of GLUE; None where `headline` has them."""
+    scores = _published_scores(frame)
+    if GLUE_AVERAGE[1] not in set(scores["metric"]):
+        return None
+    return _beside("glue_tasks", "Tasks of GLUE", scores[_is_task(scores)].to_dict("records"), frame, published)
+
+
+def _is_task(scores: pd.DataFrame) -> pd.Series:
+    keys = zip(scores["dataset"], scores["metric"], strict=True)
+    return pd.Series([key in GLUE for key in keys], index=scores.index, dtype=bool)
+
+
+def _published_scores(frame: pd.DataFrame) -> pd.DataFrame:
     scores = stats.main_scores(frame)
     # The papers do not report these two: they stand in the table of controls.
-    scores = scores[~scores["method"].isin(["random weights", *RAW_INPUT.values()])]
+    return scores[~scores["method"].isin(["random weights", *RAW_INPUT.values()])]
+
+
+def _beside(
+    name: str, title: str, records: list[dict[str, Any]], frame: pd.DataFrame, published: pd.DataFrame
+) -> Table:
+    rows: list[tuple[str, ...]] = []
+    strong = set()
     pretrained_on = stats.pretraining_data(frame)
-    has_median = modality == "text"  # as GLUE is often reported
-    for record in [*scores.to_dict("records"), *_not_run(frame, scores)]:
+    has_median = any(record["modality"] == "text" for record in records)  # GLUE is often reported with it
+    for record in records:
         if record["n"] and record["metric"] == "linear_top1":
             strong.add(len(rows))
         data = pretrained_on.get((record["scale"], record["modality"], record["method"]), "")
@@ -58,17 +88,19 @@ def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Tab
     columns = [*HEADLINE, "published on", "source"]
     if has_median:
         columns.insert(columns.index("spread") + 1, "median")
-    title = "Published numbers beside ours"
-    return Table(
-        f"headline_{modality}", title, tuple(columns), rows, _note(scores), NUMERIC, "status", frozenset(strong)
-    )
+    note = _note({record["metric"] for record in records})
+    return Table(name, title, tuple(columns), rows, note, NUMERIC, "status", frozenset(strong))
 
 
-def _note(scores: pd.DataFrame) -> str:
-    tops = "%: top-1 accuracy on the test set. " if any(metric.endswith("top1") for metric in scores["metric"]) else ""
-    errors = "Of error rates, lower is better. " if any(map(lower_is_better, scores["metric"])) else ""
+def _units(metrics: set[str]) -> str:
+    tops = "linear probe, nearest neighbours, fine-tuned: top-1 accuracy on the test set. "
+    errors = "Of error rates, lower is better. "
+    return tops * any(metric.endswith("top1") for metric in metrics) + errors * any(map(lower_is_better, metrics))
+
+
+def _note(metrics: set[str]) -> str:
     return (
-        f"{tops}{errors}spread: standard deviation over n seeds. difference: ours minus published; where the status "
+        f"{_units(metrics)}spread: standard deviation over n seeds. difference: ours minus published; where the status "
         "says “not comparable” it compares two different tasks."
     )
 
@@ -79,7 +111,7 @@ def _headline_row(
     found = match(published, record)
     mean, std, n, unit = record["mean"], record["std"], record["n"], record["unit"]
     word = status(mean, std, n, record, pretrained_on, found)
-    names = (method_label(record["method"]), unit_label(metric_label(record["metric"]), unit))
+    names = (method_label(record["method"]), _metric(record))
     ours = [fmt(mean, unit), str(n or ""), fmt(std, unit)]
     if has_median:
         ours.append(fmt(median(record["values"]), unit) if n else "")
@@ -87,6 +119,13 @@ def _headline_row(
         return (*names, "", *ours, "", word, where, "", "")
     difference = fmt(mean - found.value, unit, signed=True)
     return (*names, fmt(found.value, unit), *ours, difference, word, where, found.where, found.source)
+
+
+def _metric(record: dict[str, Any]) -> str:
+    """The score in words; with its task where that alone does not say what was scored."""
+    words = unit_label(metric_label(record["metric"]), record["unit"])
+    says_all = record["metric"].endswith("top1") or (record["dataset"], record["metric"]) == GLUE_AVERAGE
+    return words if says_all or not record["dataset"] else f"{record['dataset']}: {words}"
 
 
 def _on(frame: pd.DataFrame, record: dict[str, Any]) -> str:
@@ -126,12 +165,12 @@ def controls(frame: pd.DataFrame, modality: str) -> Table:
                 against = best["method"] if best else ""
                 interval = control_interval(record, ladder)
                 strong.add(len(rows))
-            names = (method_label(record["method"]), unit_label(metric_label(metric), unit))
+            names = (method_label(record["method"]), _metric(record))
             ours = (fmt(record["mean"], unit), str(record["n"]), fmt(record["std"], unit))
             beside = (against, fmt(difference, unit, signed=True), _interval(interval, unit), verdict)
             rows.append((*names, *ours, *beside, _on(frame, record)))
     note = (
-        f"{_note(stats.main_scores(frame)).partition('spread:')[0]}difference: to the strongest control. "
+        f"{_units(set(frame['metric']))}difference: to the strongest control. "
         "95 % interval: of that difference, paired by seed (t interval), from three seeds on. "
         f"verdict: “{ABOVE}” when the difference to each is larger than the two spreads added, “{BELOW}” when "
         f"it is so the other way round for one of them, otherwise “{WITHIN}”."
