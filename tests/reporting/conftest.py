@@ -91,3 +91,24 @@ def battered(tmp_path_factory: pytest.TempPathFactory, synthetic: ModuleType) ->
     place = Place(root, root / "published")
     place.build()
     return place
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, synthetic: ModuleType) -> Place:
+    """A finished report of all three modalities; tests must not change it."""
+    root = tmp_path_factory.mktemp("whole")
+    synthetic.make_all(root)
+    place = Place(root, synthetic.PUBLISHED)
+    place.build()
+    return place
+
+
+@pytest.fixture(scope="session")
+def battered_sequences(tmp_path_factory: pytest.TempPathFactory, synthetic: ModuleType) -> Place:
+    """A report on speech and text from which much is missing."""
+    root = tmp_path_factory.mktemp("battered_sequences")
+    synthetic.make_all(root)
+    synthetic.batter_all(root)
+    place = Place(root, root / "published")
+    place.build()
+    return place

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from synthetic_sequences import make_sequences, write_speech_masked, write_text_masked
+from synthetic_sequences import batter_sequences, make_sequences, write_speech_masked, write_text_masked
 
 SCORES = {  # linear probe, k-NN, fine-tuned: mean over seeds
     "data2vec": (90.4, 88.0, 94.1),
@@ -57,6 +57,11 @@ def make_all(root: Path) -> Path:
     results = make_results(root)
     make_sequences(root, sys.modules[__name__])
     return results
+
+
+def batter_all(root: Path) -> None:
+    """Take away and break what only speech and text have."""
+    batter_sequences(root, sys.modules[__name__])
 
 
 def jitter(seed: int) -> float:

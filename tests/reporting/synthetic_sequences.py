@@ -1,5 +1,6 @@
 """Speech and text runs as the commands leave them, made up: methods, controls, experiments that vary labels."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ BESIDE = {"mrpc": ("accuracy", "f1"), "qqp": ("accuracy", "f1"), "stsb": ("pears
 TEXT = {"data2vec": 0.0, "data2vec2": 1.5, "masked_lm": 0.5, "scratch": -6.0, "tfidf": -9.0}
 TEXT_PROBE = {"data2vec": 66.0, "data2vec2": 68.0, "masked_lm": 67.0, "random": 52.0, "tfidf": 50.0}
 TOP_K = {"1": -6.0, "2": -1.0, "4": 0.0}
-WORDS = ["<s>", "\u2581The", "\u2581teach", "er", "\u2581av", "er", "ages", "\u2581the", "\u2581last", "\u2581blocks", ".",
-         "\u2581It", "\u2581sees", "\u2581every", "\u2581word", "\u2581of", "\u2581a", "\u2581sentence", ",", "\u2581the",
-         "\u2581student", "\u2581only", "\u2581some", "\u2581of", "\u2581them", ".", "</s>"]  # fmt: skip
+WORDS = (
+    "<s> \u2581The \u2581teach er \u2581av er ages \u2581the \u2581last \u2581blocks . \u2581It \u2581sees \u2581every \u2581word "
+    "\u2581of \u2581a \u2581sentence , \u2581the \u2581student \u2581only \u2581some \u2581of \u2581them . </s>"
+).split()
 
 
 def make_sequences(root: Path, base: Any) -> None:
@@ -88,7 +90,7 @@ def recognition(wer: float) -> dict[str, Any]:
                     "              S         I      D"]},
             ],
             "examples": [
-                {"name": "0444.flac", "reference": "BRING THE RED BOX TO FOUR", "hypothesis": "BRING THE RED BOX TO FOR"},
+                {"name": "0444.flac", "reference": "BRING THE BOX TO FOUR", "hypothesis": "BRING THE BOX TO FOR"},
                 {"name": "0456.flac", "reference": "MOVE THE RED KEY TO ONE", "hypothesis": ""},
             ],
         }  # fmt: skip
@@ -165,3 +167,24 @@ def write_text_masked(path: Path, ratio: float, count: int = 3) -> None:
     nearest[..., 0] = np.where(is_right, pieces, nearest[..., 0])
     error = np.where(is_masked, noise.gamma(2.0, 0.2, pieces.shape), np.nan).astype(np.float32)
     np.savez_compressed(path, pieces=pieces, is_masked=is_masked, nearest=nearest, error=error)
+
+
+def batter_sequences(root: Path, base: Any) -> None:
+    """Only speech and text; without a metric, a published row, a picture; a doubled seed, NaN, details cut short."""
+    results = root / "results" / "embedded"
+    shutil.rmtree(results / "vision")
+    for place in (results / "speech", results / "text"):
+        for folder in place.glob("top_k--*"):
+            shutil.rmtree(folder)
+    for path in (results / "text").glob("*/seed*/finetune/learning_rate--*"):
+        shutil.rmtree(path)
+    shutil.rmtree(results / "text" / "data2vec2" / "seed1" / "finetune" / "rte")
+    shutil.copytree(results / "speech" / "data2vec2" / "seed0", results / "speech" / "data2vec2" / "seed7")
+    words = results / "speech" / "data2vec" / "seed2" / "finetune" / "espeak-words" / "metrics.json"
+    base.write_json(words, {"rows": [row("wer", float("nan"), "espeak")], "test": {"test": {"greedy": {"worst": 3}}}})
+    for path in (results / "speech").glob("data2vec2/seed*/masked.npz"):
+        path.write_text("not an archive")
+    shutil.copytree(base.PUBLISHED, root / "published")
+    text = root / "published" / "text.csv"
+    kept = [line for line in text.read_text().splitlines() if "GLUE_avg" not in line]
+    text.write_text("\n".join(kept) + "\n")
