@@ -112,7 +112,7 @@ def test_data_of_a_pre_training_elsewhere_is_not_prepared(plan: Plan) -> None:
     released = "released_text--v2-text-base"
     assert plan.task_data("paper", "text", released, "cola") == ["cola"]
     assert plan.task_data("paper", "text", "data2vec2", "cola") == ["books-wikipedia", "cola"]
-    assert plan.probe_data("paper", "text", released) == ["cola"]
+    assert plan.probe_data("paper", "text", released) == ["sst2"]
     assert plan.task_data("paper", "vision", "released_vision--v1-vision-base", "classification") == ["imagenet"]
 
 

@@ -178,7 +178,7 @@ def pretrain_words(wildcards):
 def probe_words(wildcards):
     features = {"probe.features": start("probe", wildcards)[1] or "encoder"}
     chosen = words(features | stage_plan(wildcards).probe)
-    return shlex.join(start_words(wildcards)) + " " + chosen
+    return f"{shlex.join(start_words(wildcards))} {chosen}"
 
 
 def finetune_words(wildcards):
