@@ -165,6 +165,23 @@ def test_collapse_monitor_is_near_zero_for_constant_predictions() -> None:
     assert masked_std(y, is_masked).item() == pytest.approx(y[is_masked].std(0).mean().item(), rel=1e-3)
 
 
+def test_padding_beyond_a_window_leaves_every_output_a_number() -> None:
+    """A short text in a long block: loss nan from the first update on."""
+    from data2vec.nn.transformer import Block, Transformer
+
+    torch.manual_seed(0)
+    trunk = Transformer([Block(8, 2), Block(8, 2)])
+    trunk.window = (0, 0.2)
+    x, padding = torch.randn(2, 10, 8), torch.zeros(2, 10, dtype=torch.bool)
+    padding[1, 3:] = True
+    bias = torch.zeros(2, 1, 1, 10).masked_fill(padding[:, None, None], -torch.inf)
+    out, _ = trunk(x, bias)
+    assert out.isfinite().all()
+    trunk.window = (0, 2 / 3)  # 2 positions, as in the whole block
+    alone, _ = trunk(x[1:, :3], None)
+    assert torch.allclose(out[1, :3], alone[0], atol=1e-6)
+
+
 def test_a_teacher_with_a_window_does_not_see_beyond_it() -> None:
     """Target context: a change of a far patch changes no target of a one-block teacher, a near one does."""
     from data2vec.nn.transformer import window_bias

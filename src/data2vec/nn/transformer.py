@@ -197,6 +197,8 @@ class Transformer(nn.Module):
             extra_tokens, share = self.window
             window = window_bias(x.shape[1] - extra_tokens, extra_tokens, share).to(x.device)
             bias = window if bias is None else bias + window
+            # Padding further from the text than the window reaches would see nothing, and its softmax be NaN.
+            bias = bias.masked_fill(bias.isneginf().all(-1, keepdim=True), 0.0)
         collected = []
         for i, block in enumerate(self.blocks):
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
