@@ -26,10 +26,11 @@ BESIDE = {"mrpc": ("accuracy", "f1"), "qqp": ("accuracy", "f1"), "stsb": ("pears
 TEXT = {"data2vec": 0.0, "data2vec2": 1.5, "masked_lm": 0.5, "scratch": -6.0, "tfidf": -9.0}
 TEXT_PROBE = {"data2vec": 66.0, "data2vec2": 68.0, "masked_lm": 67.0, "random": 52.0, "tfidf": 50.0}
 TOP_K = {"1": -6.0, "2": -1.0, "4": 0.0}
-WORDS = (
-    "<s> \u2581The \u2581teach er \u2581av er ages \u2581the \u2581last \u2581blocks . \u2581It \u2581sees \u2581every \u2581word "
-    "\u2581of \u2581a \u2581sentence , \u2581the \u2581student \u2581only \u2581some \u2581of \u2581them . </s>"
-).split()
+WORDS = [
+    word.replace("_", "\u2581")
+    for word in "<s> _The _teach er _av er ages _the _last _blocks . _It _sees _every _word _of _a _sentence , _the "
+    "_student _only _some _of _them . </s>".split()
+]
 
 
 def make_sequences(root: Path, base: Any) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def test_headings_and_ids_are_in_order(page):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
     levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
-    assert all(after - before <= 1 for before, after in zip(levels[1:], levels[2:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels[1:]))
     assert len(page.encode()) < 5 * 2**20
 
 

@@ -66,10 +66,10 @@ def _ours(axes: Axes, experiment: Experiment, part: Part) -> None:
     axes.set_xscale("log")
     axes.minorticks_off()
     ticks = sorted(set(known))
-    words = [f"{value:g}" for value in ticks]
+    names = [f"{value:g}" for value in ticks]
     if len(known) < len(part.ours):
-        ticks, words = [*ticks, last], [*words, "all"]
-    axes.set_xticks(ticks, words)
+        ticks, names = [*ticks, last], [*names, "all"]
+    axes.set_xticks(ticks, names)
     axes.set_xlabel(AXES.get(experiment.axis, experiment.axis))
     axes.set_ylabel(with_unit(metric_label(experiment.metric), part.ours["unit"].iloc[0]))
     axes.margins(0.1)

@@ -5,6 +5,7 @@ The page shows it as text (`Passage`), the figure file has the same words drawn.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,7 +134,7 @@ def _draw(axes: Axes, rows: list[list[tuple[int, Piece]]]) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, LINE)
     axes.set_ylim(len(rows) * 4.4, -0.6)
-    common = {"family": "DejaVu Sans Mono", "va": "center", "parse_math": False}
+    common: dict[str, Any] = {"family": "DejaVu Sans Mono", "va": "center", "parse_math": False}
     for number, row in enumerate(rows):
         for column, piece in row:
             top = number * 4.4

@@ -34,7 +34,7 @@ def table(frame: pd.DataFrame, published: pd.DataFrame) -> Table | None:
     scores = stats.main_scores(frame)
     scores = scores[scores["n"] > 0]
     wanted = [*GLUE, GLUE_AVERAGE]
-    tasks = scores[[key in GLUE for key in zip(scores["dataset"], scores["metric"], strict=True)]]
+    tasks = scores[is_task(scores)]
     if tasks.empty:
         return None
     rows = [row for name in PUBLISHED if any((row := _published_row(name, published))[3:])]
@@ -56,6 +56,12 @@ def table(frame: pd.DataFrame, published: pd.DataFrame) -> Table | None:
         "Published rows: mean of five fine-tunings, BERT as its authors print it."
     )
     return Table("glue", "GLUE, task by task", columns, rows, note, frozenset(columns[2:]))
+
+
+def is_task(scores: pd.DataFrame) -> pd.Series:
+    """Which of the scores are those that GLUE's average is made of."""
+    keys = zip(scores["dataset"], scores["metric"], strict=True)
+    return pd.Series([key in GLUE for key in keys], index=scores.index, dtype=bool)
 
 
 def _cell(row: object) -> str:

@@ -37,7 +37,8 @@ def main_scores(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = frame[(frame["experiment"] == "main") & frame["metric"].map(is_score)]
     leading = {key: leading_metrics(str(key[-1]), set(part["metric"])) for key, part in chosen.groupby(GROUP)}
     keys = zip(*(chosen[column] for column in (*GROUP, "metric")), strict=True)
-    chosen = chosen[[metric in leading[tuple(key)] for *key, metric in keys]]
+    is_leading = [metric in leading[tuple(key)] for *key, metric in keys]
+    chosen = chosen[pd.Series(is_leading, index=chosen.index, dtype=bool)]
     summary = summarise(chosen)
     order = summary.assign(
         _metric=summary["metric"].map(metric_rank), _method=summary["method"].map(method_rank)

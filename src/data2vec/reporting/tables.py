@@ -9,6 +9,7 @@ import pandas as pd
 from data2vec.reporting import stats
 from data2vec.reporting.files import Issue
 from data2vec.reporting.formats import Table
+from data2vec.reporting.glue import is_task
 from data2vec.reporting.ladders import (
     ABOVE,
     BELOW,
@@ -29,7 +30,7 @@ from data2vec.reporting.names import (
 )
 from data2vec.reporting.names import with_unit as unit_label
 from data2vec.reporting.published import match, status
-from data2vec.reporting.rules import GLUE, GLUE_AVERAGE, RULES
+from data2vec.reporting.rules import GLUE_AVERAGE, RULES
 
 NUMERIC = frozenset({"published", "ours", "n", "spread", "median", "difference", "95 % interval"})
 HEADLINE = ("method", "metric", "published", "ours", "n", "spread", "difference", "status", "ours on")
@@ -48,7 +49,7 @@ def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Tab
     """
     scores = _published_scores(frame)
     if GLUE_AVERAGE[1] in set(scores["metric"]):
-        scores = scores[~_is_task(scores)]
+        scores = scores[~is_task(scores)]
     records = [*scores.to_dict("records"), *_not_run(frame, scores)]
     title = "Published numbers beside ours"
     return _beside(f"headline_{modality}", title, records, frame, published)
@@ -59,12 +60,7 @@ def glue_tasks(frame: pd.DataFrame, published: pd.DataFrame) -> Table | None:
     scores = _published_scores(frame)
     if GLUE_AVERAGE[1] not in set(scores["metric"]):
         return None
-    return _beside("glue_tasks", "Tasks of GLUE", scores[_is_task(scores)].to_dict("records"), frame, published)
-
-
-def _is_task(scores: pd.DataFrame) -> pd.Series:
-    keys = zip(scores["dataset"], scores["metric"], strict=True)
-    return pd.Series([key in GLUE for key in keys], index=scores.index, dtype=bool)
+    return _beside("glue_tasks", "Tasks of GLUE", scores[is_task(scores)].to_dict("records"), frame, published)
 
 
 def _published_scores(frame: pd.DataFrame) -> pd.DataFrame:
@@ -156,7 +152,7 @@ def controls(frame: pd.DataFrame, modality: str) -> Table:
     """For each score the ladder from best to worst, and whether pre-training clears every control."""
     rows: list[tuple[str, ...]] = []
     strong = set()
-    for (metric, unit), ladder in ladders(frame):
+    for (_, unit), ladder in ladders(frame):
         best = strongest_control(ladder)
         for record in ladder.to_dict("records"):
             against, difference, verdict, interval = "", math.nan, "control", None
