@@ -12,6 +12,7 @@ from PIL import Image
 from data2vec.reporting import drawing, figures_speech, figures_text
 from data2vec.reporting.collect import score_dataset
 from data2vec.reporting.names import METHODS, lower_is_better
+from data2vec.reporting.report import build_report
 from data2vec.reporting.runs import find_runs
 
 
@@ -148,6 +149,13 @@ def test_a_text_without_hidden_tokens_still_draws(tmp_path, synthetic):
         figure, passages = figures_text.masked(find_runs(tmp_path / "results", None, []), [])
         drawing.save(figure, tmp_path)
     assert not any(piece.is_hidden for block in passages[0].blocks for piece in block)
+
+
+def test_a_modality_with_nothing_but_a_control_builds(tmp_path, synthetic):
+    rows = [{"metric": "wer", "value": 90.0, "unit": "%", "dataset": "an4"}]
+    synthetic.write_json(tmp_path / "results/mini/speech/scratch/seed0/finetune/an4/metrics.json", {"rows": rows})
+    page = build_report(tmp_path / "results", tmp_path / "reports", synthetic.PUBLISHED, tmp_path / "none")
+    assert "an4: word error rate (%)" in page.read_text()
 
 
 def test_every_method_has_a_look_of_its_own():

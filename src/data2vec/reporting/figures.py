@@ -7,16 +7,15 @@ from matplotlib.axes import Axes
 
 from data2vec.reporting import stats
 from data2vec.reporting.drawing import BLACK, GREY, INK, Figure, look, new_canvas, placeholder, tidy
-from data2vec.reporting.ladders import ladders
+from data2vec.reporting.ladders import leading_ladders
 from data2vec.reporting.names import fmt, is_control, lower_is_better, method_label, metric_label, with_unit
 from data2vec.reporting.published import PublishedNumber, is_comparable, match
-from data2vec.reporting.rules import GLUE, GLUE_AVERAGE
 
 
 def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Figure:
     """Scores of one modality with controls: mean as a marker, spread as a bar, single seeds as small dots."""
     name, title = f"headline_{modality}", "Scores and their controls"
-    panels = _shown(ladders(frame))
+    panels = leading_ladders(frame)
     if not panels:
         return placeholder(name, title, "No score yet: neither a probe nor a fine-tuning has finished.")
     heights = [len(ladder) + 1.1 for _, ladder in panels]
@@ -43,13 +42,6 @@ def headline(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Fig
     )
     data = pd.concat([ladder for _, ladder in panels], ignore_index=True).drop(columns=["values", "seeds"])
     return Figure(name, title, caption, f"Dot plot. {said}.", canvas, data)
-
-
-def _shown(panels: list[tuple[tuple[str, str], pd.DataFrame]]) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Without the tasks of GLUE where their average is there: the table has them."""
-    if not any(metric == GLUE_AVERAGE[1] for (metric, _), _ in panels):
-        return panels
-    return [(key, ladder) for key, ladder in panels if (ladder["dataset"].iloc[0], key[0]) not in GLUE]
 
 
 def _comparable(

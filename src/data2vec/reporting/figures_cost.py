@@ -28,7 +28,7 @@ def cost(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Figure:
     identity = ["scale", "modality", "method", "model", "variant", "seed"]
     points = runs.assign(speed=runs["samples"] / runs["pretrain_seconds"])
     points = points.merge(scores[[*identity, "value"]], how="left", on=identity)
-    controls = scores[scores["method"].map(is_control)]
+    controls = scores[scores["method"].map(is_control).astype(bool)]
     methods = sorted(set(points["method"]), key=method_rank)
     canvas = new_canvas(3.3 + 0.42 * len(methods) + 0.9)
     mosaic = canvas.subplot_mosaic(

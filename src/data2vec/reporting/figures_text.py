@@ -33,11 +33,6 @@ class Piece:
     is_hidden: bool
     nearest: tuple[str, ...]
 
-    @property
-    def is_found(self) -> bool:
-        """Whether the hidden token itself is among the nearest."""
-        return self.text in self.nearest
-
 
 @dataclass(frozen=True)
 class Passages:

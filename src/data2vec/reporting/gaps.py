@@ -33,9 +33,9 @@ def _absent_scores(frame: pd.DataFrame) -> list[Issue]:
     main = frame[frame["experiment"] == "main"]
     issues = []
     for _, group in main.groupby(["scale", "modality"], sort=True):
-        trained = group[~group["method"].map(is_control)]
+        trained = group[~group["method"].map(is_control).astype(bool)]
         seeds = sorted(set(trained["seed"].astype(int)))
-        scored = trained[trained["metric"].map(is_score)]
+        scored = trained[trained["metric"].map(is_score).astype(bool)]
         scores = sorted(set(zip(scored["metric"], scored["dataset"], strict=True)))
         good = scored.dropna(subset="value")
         there = set(zip(good["method"], good["metric"], good["dataset"], good["seed"].astype(int), strict=True))
@@ -51,7 +51,7 @@ def _absent_scores(frame: pd.DataFrame) -> list[Issue]:
 def _absent_stages(frame: pd.DataFrame) -> list[Issue]:
     """Scores that the papers report and no main run here has."""
     main = frame[frame["experiment"] == "main"]
-    trained = main[~main["method"].map(is_control)]
+    trained = main[~main["method"].map(is_control).astype(bool)]
     there = set(zip(trained["modality"], trained["metric"], strict=True))
     rules = [rule for rule in RULES if rule.is_expected and rule.modality in set(trained["modality"])]
     return [

@@ -7,6 +7,7 @@ import pandas as pd
 
 from data2vec.reporting import stats
 from data2vec.reporting.names import RAW_INPUT, controls_of, is_control, lower_is_better, metric_rank
+from data2vec.reporting.rules import GLUE, GLUE_AVERAGE
 
 ABOVE, BELOW, WITHIN = "better than every control", "worse than a control", "within the spread"
 
@@ -21,6 +22,14 @@ def ladders(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
         ordered = part.sort_values("mean", ascending=lower_is_better(metric), kind="stable")
         result.append(((metric, unit), ordered))
     return sorted(result, key=lambda item: (metric_rank(item[0][0]), item[1]["dataset"].iloc[0]))
+
+
+def leading_ladders(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """The ladders without the tasks of GLUE where their average is there: a table of their own has them."""
+    found = ladders(frame)
+    if not any(metric == GLUE_AVERAGE[1] for (metric, _), _ in found):
+        return found
+    return [(key, ladder) for key, ladder in found if (ladder["dataset"].iloc[0], key[0]) not in GLUE]
 
 
 def strongest_control(ladder: pd.DataFrame) -> dict[str, Any] | None:

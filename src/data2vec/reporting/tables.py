@@ -16,7 +16,7 @@ from data2vec.reporting.ladders import (
     WITHIN,
     control_interval,
     control_verdict,
-    ladders,
+    leading_ladders,
     strongest_control,
 )
 from data2vec.reporting.names import (
@@ -152,7 +152,7 @@ def controls(frame: pd.DataFrame, modality: str) -> Table:
     """For each score the ladder from best to worst, and whether pre-training clears every control."""
     rows: list[tuple[str, ...]] = []
     strong = set()
-    for (_, unit), ladder in ladders(frame):
+    for (_, unit), ladder in leading_ladders(frame):
         best = strongest_control(ladder)
         for record in ladder.to_dict("records"):
             against, difference, verdict, interval = "", math.nan, "control", None
