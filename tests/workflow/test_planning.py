@@ -113,7 +113,7 @@ def test_an_axis_of_finetuning_shares_the_pre_training_of_the_main_runs(plan: Pl
     assert set(files) == {
         f"{root}/{method}/seed0/finetune/label_amount--{seconds}/metrics.json"
         for method in ("data2vec", "data2vec2", "scratch")
-        for seconds in (60, 240)
+        for seconds in (60,)
     }
     words = plan.finetune_words("embedded", "speech", "label_amount--60")
     assert {"task=espeak-words", "finetune.train_seconds=60", "experiment=label_amount", "variant=60"} <= set(words)
