@@ -23,7 +23,7 @@ def job_counts(output: str) -> dict[str, int]:
     [
         (
             ["experiments=[k_layers, target_feature]"],
-            {"prepare": 4, "pretrain": 24, "finetune": 10, "probe": 30, "report": 1},
+            {"prepare": 4, "pretrain": 21, "finetune": 10, "probe": 27, "report": 1},
         ),
         (
             ["scale=mini", "seeds=3", "budget=0.1", "modalities=[vision]", "experiments=[k_layers]"],
