@@ -39,6 +39,12 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
+            sys.stderr.write(
+                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            )
+            return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)

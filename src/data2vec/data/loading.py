@@ -1,7 +1,9 @@
 """Which samples make up a batch, and batches made by other processes: what all modalities share."""
 
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
+from types import FrameType
 
 import numpy as np
 import torch
@@ -33,6 +35,7 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
         pin_memory=torch.cuda.is_available(),
         # Without a generator of its own the loader draws its workers' seed from the global one.
         generator=torch.Generator(),
+        worker_init_fn=_outlive_stop_requests,
     )
     try:
         yield from made
@@ -44,6 +47,20 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
         # 5 seconds to end them.
         error.__traceback__ = None
     raise UserError(message)
+
+
+def _outlive_stop_requests(worker: int) -> None:
+    """Let the training process save its state first: Slurm and Ctrl-C signal every process of a job.
+
+    A second SIGTERM ends a worker, because that is how torch ends one that hangs.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_next_time)
+
+
+def _end_next_time(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
 
 
 def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
