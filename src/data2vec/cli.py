@@ -3,6 +3,7 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -35,6 +36,12 @@ def main(argv: list[str]) -> int:
         command(split_overrides(words))
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,9 +1,11 @@
 """Which samples make up a batch, and batches made by other processes: what all modalities share."""
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
-from types import FrameType
 
 import numpy as np
 import torch
@@ -52,15 +54,19 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
 def _outlive_stop_requests(worker: int) -> None:
     """Let the training process save its state first: Slurm and Ctrl-C signal every process of a job.
 
-    A second SIGTERM ends a worker, because that is how torch ends one that hangs.
+    A SIGTERM of the training process itself is how torch ends a worker.
     """
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_next_time)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of all threads that this process starts, too
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
 
 
-def _end_next_time(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
