@@ -67,7 +67,7 @@ def _logged(asked: argparse.Namespace) -> int:
             held.enter_context(lock)
         code = _run(asked.command, environment, log, [lock.fileno() for lock in inherited])
     if code != 0:
-        _show_tail(asked.log, code)
+        show_tail(asked.log, code)
     return code
 
 
@@ -159,8 +159,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _show_tail(log: Path, code: int) -> None:
-    """Print the end of a log."""
+def show_tail(log: Path, code: int) -> None:
+    """Print the end of a log, and what it may lack."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])
     _say(f"\nThe command ended with exit code {code}. End of its log, {log}:\n{tail}")

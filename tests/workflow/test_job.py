@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from data2vec.job import give_gpus, identity, put_aside
+from data2vec.job import give_gpus, identity, put_aside, show_tail
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -115,3 +116,46 @@ def test_the_command_ends_when_what_started_it_is_killed(tmp_path: Path, victim:
     os.kill(starter.pid if victim == "starter" else wrapper, signal.SIGKILL)
     assert wait_until(lambda: not is_alive(pid)) and wait_until(lambda: not is_alive(wrapper))
     starter.wait()
+
+
+def test_a_command_may_save_its_state_when_what_started_it_is_killed(tmp_path: Path) -> None:
+    code = "import signal, sys, time, pathlib as p; "
+    code += "signal.signal(signal.SIGTERM, lambda *a: (time.sleep(1), p.Path('saved').touch(), sys.exit(143))); "
+    code += "p.Path('ready').touch(); time.sleep(60)"
+    (tmp_path / "run.py").write_text(code)
+    command = f"{sys.executable} -m data2vec.job --log x.log -- {sys.executable} run.py"
+    starter = subprocess.Popen(["sh", "-c", f"{command} & wait"], cwd=tmp_path, env=ENVIRONMENT)
+    assert wait_until((tmp_path / "ready").exists, 30)
+    starter.kill()
+    assert wait_until((tmp_path / "saved").exists, 30)
+    starter.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_stop_signals_reach_the_command(number: signal.Signals, tmp_path: Path) -> None:
+    code = "import signal, sys, time, pathlib as p; "
+    code += f"signal.signal({int(number)}, lambda *a: sys.exit(143)); p.Path('ready').touch(); time.sleep(60)"
+    (tmp_path / "run.py").write_text(code)
+    words = [sys.executable, "-m", "data2vec.job", "--log", "x.log", "--", sys.executable, "run.py"]
+    job = subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    assert wait_until((tmp_path / "ready").exists, 30)
+    job.send_signal(number)
+    messages = job.communicate(timeout=30)[1]
+    assert job.returncode == 143 and "exit code 143" in messages
+
+
+def test_a_full_disk_is_said_even_if_the_log_cannot_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("cut sho")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    show_tail(log, 2)
+    assert "is full: make room" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file, no folder")
+    done = run_job("--log", "a/b.log", "--", "echo", "hello", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the job cannot start: ") and len(done.stderr.splitlines()) == 1

@@ -30,10 +30,10 @@ while words[0].startswith("-"):
     words.pop(0)
 os.execvp(words[0], words)
 """,
-    "sacct": """\
+    "squeue": """\
 #!/usr/bin/env python3
 import os, pathlib, sys
-if "-o" in sys.argv:
+if "--states=all" not in sys.argv:
     sys.exit(0)
 box = pathlib.Path(os.environ["FAKE_SLURM"])
 for job in box.glob("*.submitted"):
@@ -41,9 +41,9 @@ for job in box.glob("*.submitted"):
     state = "RUNNING" if not code.exists() else "COMPLETED" if code.read_text().strip() == "0" else "FAILED"
     print(f"{job.stem}|{state}")
 """,
+    "sacct": "#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n",
     "sinfo": "#!/bin/sh\necho 'PARTITION'\necho 'gpu*'\n",
     "scontrol": "#!/bin/sh\necho 'MinJobAge = 300 sec'\necho 'MaxArraySize = 1001'\n",
-    "squeue": "#!/bin/sh\n",
     "scancel": "#!/bin/sh\n",
 }
 
@@ -97,6 +97,18 @@ def test_gpu_jobs_are_submitted_side_by_side_and_run(project: Any, cluster: dict
     commands = [line for line in project.commands() if line.startswith("pretrain")]
     assert len(commands) == 2  # nothing ran twice
     assert all(" budget=0.5 " in line for line in commands)
+
+
+@pytest.mark.slow
+def test_probes_that_need_no_gpu_wait_in_no_queue(project: Any, cluster: dict[str, str]) -> None:
+    done = project.snakemake(
+        "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5",
+        "results/embedded/vision/data2vec2/seed0/probe/metrics.json", **cluster,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in project.commands()] == ["prepare", "pretrain", "evaluate"]
+    (job,) = submitted(cluster)
+    assert "rule_pretrain" in job
 
 
 def test_sites_that_give_gpus_by_gres(project: Any, cluster: dict[str, str]) -> None:
