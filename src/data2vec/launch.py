@@ -20,12 +20,11 @@ def main(words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     at = words.index("--")
-    # of the signals that torchrun would answer by ending the processes, only this one is left to it
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"
     for number in STOP:
         signal.signal(number, _pass_on)
     try:
-        run.main([*words[:at], "-m", "data2vec", *words[at + 1 :]])
+        # of the signals that torchrun would answer by ending the processes, only SIGQUIT is left to it
+        run.main([*words[:at], "--signals-to-handle", "SIGQUIT", "-m", "data2vec", *words[at + 1 :]])
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode

@@ -21,11 +21,10 @@ results = []
 for case in json.loads(file.read_text()):
     os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(case["port"])}
-    moves = []
+    moves: list[int] = []
+    event = case["events"].get(rank, "")
 
-    def move(
-        self: Data2Vec2, decay: float, event: str = case["events"].get(rank, ""), moves: list[int] = moves
-    ) -> None:
+    def move(self: Data2Vec2, decay: float, event: str = event, moves: list[int] = moves) -> None:
         update_teacher(self, decay)
         moves.append(1)
         if len(moves) == 3 and event:

@@ -222,5 +222,5 @@ def test_the_batch_stays_and_forward_passes_shrink(
 
 
 def test_more_processes_than_samples_are_refused() -> None:
-    with pytest.raises(UserError, match="8 processes are too many for train.batch_size = 4"):
+    with pytest.raises(UserError, match=r"8 processes are too many for train.batch_size = 4"):
         rows_per_pass(4, None, 8, "train.batch_size")
