@@ -44,12 +44,13 @@ Overrides = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resources:
-    """What one job of a stage asks for: CPU threads, GPUs, memory (MB) and time (minutes)."""
+    """What one job of a stage asks for: CPU threads, GPUs (of all nodes), memory (MB), time (minutes), nodes."""
 
     threads: int
     gpus: int
     mem_mb: int
     runtime: int
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def read_scale(path: Path, name: str) -> Scale:
     resources = {}
     for stage in STAGES:
         asked = content.get("resources", {}).get(stage, {})
-        if set(asked) != set(RESOURCE_KEYS):
-            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
+        if set(asked) - {"nodes"} != set(RESOURCE_KEYS):
+            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}, and may give nodes")
         resources[stage] = Resources(**asked)
     modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
     return Scale(name, content.get("experiments", []), modalities, resources)

@@ -245,6 +245,10 @@ def job_gpus(stage, wildcards):
     return asked(stage, wildcards).gpus
 
 
+def job_nodes(stage, wildcards):
+    return asked(stage, wildcards).nodes
+
+
 def job_memory(stage, wildcards, attempt):
     """More memory with every retry."""
     return asked(stage, wildcards).mem_mb * attempt
