@@ -5,7 +5,7 @@ arithmetic. `tests/test_flops.py` holds the counts beside those of `torch.utils.
 the workflow derives the time of its jobs from here, before anything is installed.
 """
 
-import math
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -106,7 +106,7 @@ def encoder(cfg: "RunConfig", positions: int) -> float:
 
 def chain(rows: float, *widths: float) -> float:
     """Linear layers of these widths, one behind the other."""
-    return sum(2.0 * rows * a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum(2.0 * rows * a * b for a, b in itertools.pairwise(widths))
 
 
 def visible(cfg: "RunConfig", positions: int) -> int:
@@ -124,7 +124,7 @@ def conv_decoder(cfg: "RunConfig", positions: int) -> float:
     d, dim = cfg.decoder, cfg.model.dim
     taps = d.kernel**2 if cfg.modality == "vision" else d.kernel
     width = dim, *[d.dim] * d.layers
-    convs = sum(2.0 * positions * taps * a * b / d.groups for a, b in zip(width[:-1], width[1:], strict=True))
+    convs = sum(2.0 * positions * taps * a * b / d.groups for a, b in itertools.pairwise(width))
     return convs + chain(positions, d.dim, *[2 * d.dim] * (d.projection_layers - 1), dim)
 
 
