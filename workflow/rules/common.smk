@@ -93,7 +93,12 @@ def stage_plan(wildcards):
 
 
 def run_plan(wildcards):
-    return answer(PLAN.run, wildcards.scale, wildcards.modality, wildcards.run)
+    return named_run(wildcards.scale, wildcards.modality, wildcards.run)
+
+
+@cache
+def named_run(scale, modality, run):
+    return answer(PLAN.run, scale, modality, run)
 
 
 def words(overrides):
@@ -196,7 +201,8 @@ def training_state(wildcards, output):
 @cache
 def code_of(stage):
     """Fingerprint of the modules behind a command and of all of ours that they import."""
-    return "-".join(answer(code_fingerprint, module, SOURCE) for module in CODE[stage])
+    memory = Path(".snakemake/fingerprints.json")
+    return "-".join(answer(code_fingerprint, module, SOURCE, memory) for module in CODE[stage])
 
 
 @cache
@@ -206,8 +212,12 @@ def composed(*choices):
 
 def task_files(wildcards):
     """Content of the files in config/run/task that a fine-tuning composes."""
-    files = answer(PLAN.task_files, wildcards.scale, wildcards.modality, wildcards.task)
-    return [yaml_content(file) for file in files]
+    return task_content(wildcards.scale, wildcards.modality, wildcards.task)
+
+
+@cache
+def task_content(scale, modality, task):
+    return [yaml_content(file) for file in answer(PLAN.task_files, scale, modality, task)]
 
 
 def composed_files(wildcards):
