@@ -1,11 +1,11 @@
 """What a job of the workflow costs: operations, hours, memory, disk. Standard library only.
 
 Hours come from a measured step where there is one (`plan.py`), else from operations and a stated utilisation: the
-share of a card's peak that training reaches. 0.35 is what large matrix products in bf16 reach in practice; small
-models, short visible sequences and the waveform's convolutions reach less.
+share of a card's peak that training reaches. docs/performance.md says which shares the published hours imply. A small
+model on a card waits for its kernels to be started, whatever they compute: hence a least time of a step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from data2vec.errors import UserError
@@ -35,7 +35,8 @@ from data2vec.sizes import (
 if TYPE_CHECKING:
     from data2vec.config import RunConfig
 
-UTILISATION = 0.35
+UTILISATION = 0.25
+START_SECONDS = 0.002  # to start the kernels of one block, forward and backward, on a card
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Cost:
 
     parameters: int = 0
     updates: int = 0
+    passes: float = 0.0  # forward and backward, one behind the other on each card
     samples: float = 0.0
     flops: float = 0.0
     gpus: int = 0
@@ -104,14 +106,16 @@ def find_hardware(name: str) -> Hardware:
 def cost(kind: str, cfg: "RunConfig", card: Hardware, gpus: int, utilisation: float = UTILISATION) -> Cost:
     """Of a pre-training, probe or fine-tuning, from operations; on `gpus` cards without loss between them."""
     if not 0 < utilisation <= 1:
-        raise UserError(
-            f"utilisation = {utilisation} is not allowed: it must be a share of the peak, above 0, at most 1"
-        )
+        raise UserError(f"utilisation = {utilisation} is not allowed: it must be a share of the peak, above 0, up to 1")
     found = {"pretrain": _pretrain, "probe": _probe, "finetune": _finetune}[kind](cfg, max(1, gpus))
-    hours = found.flops / (card.tflops * 1e12 * utilisation * found.gpus * 3600)
-    return Cost(
-        **{**found.__dict__, "hours": hours, "source": f"FLOPs at {utilisation:.0%} of {card.tflops:g} TFLOP/s"}
-    )
+    if not found.flops:
+        return replace(found, hours=0.0, source="no network")
+    seconds = found.flops / (card.tflops * 1e12 * utilisation * found.gpus)
+    source = f"FLOPs at {utilisation:.0%} of {card.tflops:g} TFLOP/s"
+    least = found.passes * START_SECONDS * (cfg.model.depth + cfg.model.prenet_depth) if card.name != "cpu" else 0.0
+    if least > seconds:
+        seconds, source = least, f"{1000 * START_SECONDS:g} ms for each block and pass"
+    return replace(found, hours=seconds / 3600, source=source)
 
 
 def preparation(dataset: str) -> Cost:
@@ -125,6 +129,7 @@ def _pretrain(cfg: "RunConfig", gpus: int) -> Cost:
     return Cost(
         weights,
         updates,
+        updates * max(1.0, passes(cfg) / gpus),
         updates * rows_per_pass(cfg) * passes(cfg),
         updates * update_flops(cfg),
         gpus,
@@ -139,8 +144,8 @@ def _finetune(cfg: "RunConfig", gpus: int) -> Cost:
         return Cost(gpus=1)
     split = (ft.batch_seconds / (ft.micro_seconds or ft.batch_seconds)) if cfg.modality == "speech" else 1
     memory = finetune_gpu_gb(cfg, rows / max(split, gpus), labelled_sample(cfg).positions)
-    total = ft.updates * finetune_flops(cfg)
-    return Cost(weights, ft.updates, ft.updates * rows, total, gpus, gpu_gb=memory, disk_gb=4 * weights / GB)
+    done, total = ft.updates * max(1.0, split / gpus), ft.updates * finetune_flops(cfg)
+    return Cost(weights, ft.updates, done, ft.updates * rows, total, gpus, gpu_gb=memory, disk_gb=4 * weights / GB)
 
 
 def _probe(cfg: "RunConfig", gpus: int) -> Cost:
@@ -153,7 +158,8 @@ def _probe(cfg: "RunConfig", gpus: int) -> Cost:
     length = {"text": float(SENTENCE_TOKENS), "speech": MEAN_SECONDS.get(data, 10.0)}.get(cfg.modality)
     s = sample(cfg, length)
     flops = count * (s.local + encoder(cfg, s.positions))
-    return Cost(encoder_parameters(cfg), 0, count, flops, 1, gpu_gb=finetune_gpu_gb(cfg, 32, s.positions))
+    memory = finetune_gpu_gb(cfg, 32, s.positions)
+    return Cost(encoder_parameters(cfg), samples=count, flops=flops, gpus=1, gpu_gb=memory)
 
 
 # ---- what a cluster is asked for

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import machine, planning, settings
+from data2vec import costs, groups, jobs, machine, planning, settings
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -22,6 +22,7 @@ CODE = {
     "probe": ["data2vec.downstream.probe", "data2vec.compose"],
     "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
     "report": ["data2vec.reporting.report"],
+    "plan": ["data2vec.plan"],
 }
 IMPORTED = planning.imported("{checkpoint}")
 RUN = "results/{scale}/{modality}/{run}/seed{seed}"
@@ -192,6 +193,12 @@ def finetune_words(wildcards):
     return shlex.join([f"init={init}", *start_words(wildcards), *chosen])
 
 
+def plan_words(wildcards):
+    """What decides which jobs there are."""
+    keys = "scale", "modalities", "experiments", "seeds", "budget", "checkpoints"
+    return words({key: getattr(SETTINGS, key) for key in keys})
+
+
 def training_state(wildcards, output):
     """Resumable state. It is no declared output: Snakemake deletes those of a failed job."""
     return str(Path(output.weights).with_name("state.pt"))
@@ -239,6 +246,12 @@ def experiment_files(wildcards):
     return [yaml_content(file) for file in sorted(Path("config/experiments").glob("*.yaml"))]
 
 
+def plan_files(wildcards):
+    """Content of the files that an estimate depends on."""
+    files = sorted([*Path("config/run").rglob("*.yaml"), *Path("config/experiments").glob("*.yaml")])
+    return [yaml_content(file) for file in [*files, Path(f"config/scale/{SETTINGS.scale}.yaml")]]
+
+
 # Threads and resources
 def asked(stage, wildcards):
     scale = getattr(wildcards, "scale", SETTINGS.scale)
@@ -257,8 +270,24 @@ def job_gpus(stage, wildcards):
 
 def job_memory(stage, wildcards, attempt):
     """More memory with every retry."""
-    return asked(stage, wildcards).mem_mb * attempt
+    need = asked(stage, wildcards).mem_mb
+    return (estimated(stage, wildcards)[0] if need == "auto" else need) * attempt
 
 
 def job_runtime(stage, wildcards, attempt):
-    return asked(stage, wildcards).runtime * attempt
+    need = asked(stage, wildcards).runtime
+    return (estimated(stage, wildcards)[1] if need == "auto" else need) * attempt
+
+
+def estimated(stage, wildcards):
+    """Memory (MB) and time (minutes) of a job for which the scale says `auto`."""
+    return estimate(stage, wildcards.scale, wildcards.modality, wildcards.run, getattr(wildcards, "task", ""))
+
+
+@cache
+def estimate(stage, scale, modality, run, task):
+    job, plan = jobs.Job(stage, modality, run, task), answer(PLAN.scale, scale)
+    asked_for = groups.as_config(answer(jobs.job_values, PLAN, scale, SETTINGS.budget, job))
+    gpus, card = plan.resources[stage].gpus, answer(costs.find_hardware, plan.hardware.gpu)
+    time = costs.minutes(stage, asked_for, card, gpus, plan.hardware.utilisation)
+    return costs.host_mb(asked_for, gpus), time
