@@ -221,9 +221,7 @@ def summary(rows: list[Row], choice: Choice) -> list[str]:
         lines.append(f"money: {hours * choice.rate:,.2f} at {choice.rate:g} for an hour of one card")
     full = sorted({row.name for row in rows if row.cost.gpu_gb > card.memory_gb})
     if full:
-        lines.append(
-            f"more than the card's {card.memory_gb:g} GB (set train.micro_batch or more GPUs): {', '.join(full)}"
-        )
+        lines.append(f"need more than {card.memory_gb:g} GB (set train.micro_batch or more GPUs): {', '.join(full)}")
     return lines
 
 
