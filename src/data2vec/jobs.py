@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from data2vec import groups
+from data2vec import costs, groups
 from data2vec.planning import Plan
 from data2vec.settings import Settings
 
@@ -82,6 +82,13 @@ def job_values(plan: Plan, scale: str, budget: float, job: Job) -> dict[str, Any
         groups.set_key(values, key, value)
     groups.scale_updates(values, budget)
     return values
+
+
+def requested(plan: Plan, scale: str, budget: float, job: Job) -> tuple[int, int]:
+    """Main memory (MB) and time (minutes) that a scheduler is asked for, where the scale says `auto`."""
+    config, given = groups.as_config(job_values(plan, scale, budget, job)), plan.scale(scale)
+    gpus, card = given.resources[job.kind].gpus, costs.find_hardware(given.hardware.gpu)
+    return costs.host_mb(config, gpus), costs.minutes(job.kind, config, card, gpus, given.hardware.utilisation)
 
 
 def _imported(plan: Plan, scale: str, job: Job) -> dict[str, Any]:

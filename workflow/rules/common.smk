@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import costs, groups, jobs, machine, planning, settings
+from data2vec import jobs, machine, planning, settings
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -286,8 +286,4 @@ def estimated(stage, wildcards):
 
 @cache
 def estimate(stage, scale, modality, run, task):
-    job, plan = jobs.Job(stage, modality, run, task), answer(PLAN.scale, scale)
-    asked_for = groups.as_config(answer(jobs.job_values, PLAN, scale, SETTINGS.budget, job))
-    gpus, card = plan.resources[stage].gpus, answer(costs.find_hardware, plan.hardware.gpu)
-    time = costs.minutes(stage, asked_for, card, gpus, plan.hardware.utilisation)
-    return costs.host_mb(asked_for, gpus), time
+    return answer(jobs.requested, PLAN, scale, SETTINGS.budget, jobs.Job(stage, modality, run, task))

@@ -1,8 +1,8 @@
 # What everything will cost, told before it is started: `snakemake --cores 1 plan`. Nothing waits for it.
 rule plan:
     output:
-        "reports/plan.csv",
-        "reports/plan.md",
+        table="reports/plan.csv",
+        page="reports/plan.md",
     params:
         words=plan_words,
         code=code_of("plan"),
@@ -11,7 +11,6 @@ rule plan:
         "results/logs/plan.log",
     benchmark:
         "results/logs/plan.benchmark.tsv"
-    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -22,4 +21,4 @@ rule plan:
     message:
         "Estimating what every job costs: {output}"
     shell:
-        "job --log {log} -- python -m data2vec plan {params.words} out={output[0]}"
+        "job --log {log} -- python -m data2vec plan {params.words} out={output.table}"
