@@ -190,10 +190,31 @@ def benchmark(words: Words) -> None:
     """Measure the training step of one configuration on this machine, without data loading.
 
     python -m data2vec benchmark method=data2vec2 model=mini data=cifar10 train.precision=bf16
+
+    The time is added to results/benchmarks.jsonl, which `python -m data2vec plan` reads.
     """
+    from data2vec.plan import BENCHMARKS
     from data2vec.training.benchmark import benchmark as run
 
-    run(compose(words))
+    run(compose(words), BENCHMARKS)
+
+
+def plan(words: Words) -> None:
+    """What every job of the workflow will cost: hours, GPU-hours, memory, disk, money, energy.
+
+    python -m data2vec plan scale=paper experiments=all seeds=3 gpu=h100 gpus=8 rate=2.0
+
+    scale, experiments, seeds, ...   every key of config/config.yaml
+    gpu           card, default that of the scale; tflops=, memory_gb=, power_w= for another one
+    gpus          cards of a pre-training and of a fine-tuning (default as the scale asks)
+    utilisation   share of the card's peak that training reaches, where no step was measured
+    rate          price of an hour of one card
+    measure       true: measure the steps that are missing, on this machine, first
+    out           .csv file for the table; an .md file is written beside it
+    """
+    from data2vec.plan import command
+
+    command(words)
 
 
 def export(words: Words) -> None:
@@ -259,13 +280,14 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "benchmark": benchmark,
+    "plan": plan,
     "import": import_checkpoint,
     "report": report,
     "export": export,
     "extract": extract,
     "describe": describe,
 }
-WITHOUT_CONFIGURATION = ("prepare", "import", "report", "export", "extract", "describe")
+WITHOUT_CONFIGURATION = ("prepare", "import", "plan", "report", "export", "extract", "describe")
 """Commands that take no keys of the configuration of a run."""
 
 

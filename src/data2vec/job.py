@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from data2vec.machine import claim_gpus, visible_gpus
+from data2vec.machine import claim_gpus, has_gpu_driver, visible_gpus
 
 SPREAD = ("pretrain", "finetune")
 FIRST_PORT, PORTS = 20_000, 10_000
@@ -101,12 +101,18 @@ def put_aside(state: Path, identity: str) -> bool:
 def give_gpus(count: int, environment: os._Environ[str] | dict[str, str]) -> tuple[dict[str, str], list[IO[str]]]:
     """The environment in which a command sees `count` cards that are its own, and the locks that hold them.
 
-    Slurm hands out cards itself, so inside a Slurm job nothing changes. Cards that cannot be told apart (no
-    nvidia-smi) are left as they are.
+    Slurm hands out cards itself, so inside a Slurm job nothing changes; one that was promised cards and finds none
+    ends with exit code 2. Cards that cannot be told apart (no nvidia-smi) are left as they are.
     """
     changed = dict(environment)
     locks: list[IO[str]] = []
     if "SLURM_JOB_ID" in changed:
+        if count > 0 and not visible_gpus(changed) and not has_gpu_driver():
+            node = changed.get("SLURMD_NODENAME", "this node")
+            _say(
+                f"error: the job asks for {count} GPU(s) and {node} shows none: check partition and GPU words of slurm/"
+            )
+            raise SystemExit(2)
         return changed, locks
     cards = visible_gpus(changed)
     if count == 0:
