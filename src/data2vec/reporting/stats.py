@@ -74,7 +74,7 @@ def paired_interval(ours: dict[str, Any], other: dict[str, Any]) -> tuple[float,
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """t interval of the mean of `values`, one a seed; None below three."""
+    """Student's interval of the mean of `values`, one a seed; None below three."""
     if len(values) < PAIRS_MIN:
         return None
     mean, error = sum(values) / len(values), float(tests.sem(values))

@@ -132,9 +132,9 @@ def _compare(comparison: Comparison, rows: pd.DataFrame, here: Finding, judge: J
     """One comparison on one data set by one metric; None if it has not what is compared."""
     match comparison:
         case Over():
-            return _over(comparison, _scores(comparison, comparison.method, rows), here, judge)
+            return _over(comparison, _scores(rows, comparison.method), here, judge)
         case Best():
-            return _best(comparison, _scores(comparison, comparison.method, rows), here, judge)
+            return _best(comparison, _scores(rows, comparison.method), here, judge)
         case Trend():
             return _trend(comparison, rows, here, judge)
         case TimeRatio():
@@ -144,11 +144,11 @@ def _compare(comparison: Comparison, rows: pd.DataFrame, here: Finding, judge: J
     raise TypeError(f"no rule for {comparison!r}")
 
 
-def _scores(comparison: Comparison, method: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _scores(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """Scores, more is better: a row a seed, a column a method (of main runs) or a varied value."""
+    column = "method" if set(rows["experiment"]) == {"main"} else "variant"
+    sign = -1 if lower_is_better(str(rows["metric"].iloc[0])) else 1
     rows = rows[rows["method"] == method] if method else rows
-    column = "method" if comparison.experiment == "main" else "variant"
-    sign = -1 if lower_is_better(rows["metric"].iloc[0]) else 1 if len(rows) else 1
     signed = rows.assign(value=rows["value"] * sign).drop_duplicates([column, "seed"])
     return signed.pivot(index="seed", columns=column, values="value")
 
@@ -180,9 +180,9 @@ def _best(comparison: Best, scores: pd.DataFrame, here: Finding, judge: Judge) -
 
 def _trend(comparison: Trend, rows: pd.DataFrame, here: Finding, judge: Judge) -> Finding | None:
     """Page's test over complete seeds, and the gain from the first value to the last."""
-    scores = _scores(comparison, comparison.method, rows)
+    scores = _scores(rows, comparison.method)
     if comparison.against:
-        scores = scores - _scores(comparison, comparison.against, rows)
+        scores = scores - _scores(rows, comparison.against)
     numbers = {column: number(column) for column in scores.columns if scores[column].notna().any()}
     ordered = sorted((x, column) for column, x in numbers.items() if not math.isnan(x))
     if len(ordered) < 2:
@@ -230,12 +230,11 @@ def _presence(comparison: Presence, rows: pd.DataFrame, here: Finding, judge: Ju
     if set(rows["method"]) != set(comparison.methods):
         return None
     values = rows.groupby("seed")["value"].min()  # of the methods: the least
-    unit = str(rows["unit"].iloc[0])
-    here = replace(here, unit=unit, subject=f"runs of {names}")
+    here = replace(here, unit=str(rows["unit"].iloc[0]), subject=f"runs of {names}")
     if comparison.floor is not None:
         return replace(judge, threshold=comparison.floor)(list(values), here)
     seeds = rows.groupby("method")["seed"].nunique().min()
-    found = replace(here, n=int(seeds), effect=float(values.mean()))
+    found = replace(here, n=int(seeds), unit="")
     if seeds < judge.seeds:
         return replace(found, reason=too_few(int(seeds), judge.seeds))
     tests = ", ".join(comparison.checked_by)
