@@ -168,6 +168,7 @@ def report(words: Words) -> None:
     reports       folder for the report
     published     folder with the published tables (default config/published)
     experiments   folder with the experiment files (default config/experiments)
+    claims        claims ledger (default config/claims.yaml)
     scale         only this scale
     """
     from data2vec.config import nearest
@@ -178,12 +179,13 @@ def report(words: Words) -> None:
         "reports": "reports",
         "published": "config/published",
         "experiments": "config/experiments",
+        "claims": "config/claims.yaml",
     }
     for key in words:
         if key not in (*defaults, "scale"):
             raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
-    results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
-    log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
+    paths = {key: Path(words.get(key, default)) for key, default in defaults.items()}
+    log.info("report: %s", build_report(**paths, scale=words.get("scale")))
 
 
 def benchmark(words: Words) -> None:
