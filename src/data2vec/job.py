@@ -17,16 +17,19 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from data2vec.machine import claim_gpus, visible_gpus
+from data2vec.machine import claim_gpus, has_gpu_driver, visible_gpus
 
+SPREAD = ("pretrain", "finetune")
+FIRST_PORT, PORTS = 20_000, 10_000
 TAIL_LINES = 20
 FULL_BYTES = 2**20
 POLL_SECONDS = 0.2
@@ -65,7 +68,10 @@ def _logged(asked: argparse.Namespace) -> int:
         environment, locks = give_gpus(asked.gpus, os.environ)
         for lock in locks:
             held.enter_context(lock)
-        code = _run(asked.command, environment, log, [lock.fileno() for lock in inherited])
+        command = spread(asked.command, environment)
+        if command != asked.command:
+            _note(log, shlex.join(command))
+        code = _run(command, environment, log, [lock.fileno() for lock in inherited])
     if code != 0:
         show_tail(asked.log, code)
     return code
@@ -95,12 +101,18 @@ def put_aside(state: Path, identity: str) -> bool:
 def give_gpus(count: int, environment: os._Environ[str] | dict[str, str]) -> tuple[dict[str, str], list[IO[str]]]:
     """The environment in which a command sees `count` cards that are its own, and the locks that hold them.
 
-    Slurm hands out cards itself, so inside a Slurm job nothing changes. Cards that cannot be told apart (no
-    nvidia-smi) are left as they are.
+    Slurm hands out cards itself, so inside a Slurm job nothing changes; one that was promised cards and finds none
+    ends with exit code 2. Cards that cannot be told apart (no nvidia-smi) are left as they are.
     """
     changed = dict(environment)
     locks: list[IO[str]] = []
     if "SLURM_JOB_ID" in changed:
+        if count > 0 and not visible_gpus(changed) and not has_gpu_driver():
+            node = changed.get("SLURMD_NODENAME", "this node")
+            _say(
+                f"error: the job asks for {count} GPU(s) and {node} shows none: check partition and GPU words of slurm/"
+            )
+            raise SystemExit(2)
         return changed, locks
     cards = visible_gpus(changed)
     if count == 0:
@@ -109,6 +121,28 @@ def give_gpus(count: int, environment: os._Environ[str] | dict[str, str]) -> tup
         mine, locks = claim_gpus(count, cards, say=_say)
         changed |= {"CUDA_VISIBLE_DEVICES": ",".join(mine), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return changed, locks
+
+
+def spread(command: list[str], environment: Mapping[str, str]) -> list[str]:
+    """A training command as torchrun starts it: one process for each of its cards, on every node of its Slurm job.
+
+    With one card and one node, and for other commands, it is as it was. Nodes without cards get one process each.
+    """
+    cards = [card for card in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+    nodes = int(environment.get("SLURM_JOB_NUM_NODES", "1"))
+    if command[:3] != ["python", "-m", "data2vec"] or command[3] not in SPREAD or max(nodes, len(cards)) <= 1:
+        return command
+    launch = ["python", "-m", "data2vec.launch", "--nproc-per-node", str(max(1, len(cards)))]
+    if nodes == 1:
+        return [*launch, "--standalone", "--", *command[3:]]
+    # This runs on the first node; all processes meet there. The job's number chooses the port, as other jobs may
+    # share the node. --overlap: Snakemake's own step holds the whole job.
+    job = environment["SLURM_JOB_ID"]
+    meeting = ["--rdzv-backend", "c10d", "--rdzv-id", job, "--rdzv-endpoint"]
+    meeting.append(f"{socket.gethostname()}:{FIRST_PORT + int(job) % PORTS}")
+    threads = ["--cpus-per-task", environment["SLURM_CPUS_PER_TASK"]] if "SLURM_CPUS_PER_TASK" in environment else []
+    step = ["srun", "--overlap", "--kill-on-bad-exit=1", "--nodes", str(nodes), "--ntasks", str(nodes), *threads]
+    return [*step, *launch, "--nnodes", str(nodes), *meeting, "--", *command[3:]]
 
 
 def _only_one(state: Path) -> IO[str]:

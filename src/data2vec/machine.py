@@ -33,6 +33,12 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [line.partition("(UUID: ")[2].rstrip(") ") or str(i) for i, line in enumerate(cards)]
 
 
+def has_gpu_driver() -> bool:
+    """Whether an NVIDIA or AMD driver is loaded here, or NVIDIA's tool is installed."""
+    loaded = any(Path(path).exists() for path in ("/proc/driver/nvidia/version", "/dev/kfd"))
+    return loaded or shutil.which("nvidia-smi") is not None
+
+
 def job_threads(asked: int, gpus: int, visible: int, cores: int | None) -> int:
     """CPU threads of a job.
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from data2vec import job
 from data2vec.job import give_gpus, identity, put_aside, show_tail
 
 ROOT = Path(__file__).parents[2]
@@ -137,11 +138,11 @@ def test_stop_signals_reach_the_command(number: signal.Signals, tmp_path: Path) 
     code += f"signal.signal({int(number)}, lambda *a: sys.exit(143)); p.Path('ready').touch(); time.sleep(60)"
     (tmp_path / "run.py").write_text(code)
     words = [sys.executable, "-m", "data2vec.job", "--log", "x.log", "--", sys.executable, "run.py"]
-    job = subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     assert wait_until((tmp_path / "ready").exists, 30)
-    job.send_signal(number)
-    messages = job.communicate(timeout=30)[1]
-    assert job.returncode == 143 and "exit code 143" in messages
+    running.send_signal(number)
+    messages = running.communicate(timeout=30)[1]
+    assert running.returncode == 143 and "exit code 143" in messages
 
 
 def test_a_full_disk_is_said_even_if_the_log_cannot_tell(
@@ -159,3 +160,16 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     done = run_job("--log", "a/b.log", "--", "echo", "hello", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: the job cannot start: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_slurm_job_without_its_cards_stops_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job, "has_gpu_driver", lambda: False)
+    node = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "PATH": "/nowhere"}
+    with pytest.raises(SystemExit) as stop:
+        give_gpus(2, node)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the job asks for 2 GPU(s) and n1 shows none")
+    assert give_gpus(0, node)[0] == node
+    assert give_gpus(2, node | {"CUDA_VISIBLE_DEVICES": "0,1"})[1] == []
