@@ -166,9 +166,9 @@ def _run(command: list[str], environment: dict[str, str], log: IO[str], inherite
         command, env=environment, stdout=log, stderr=log, pass_fds=inherited, preexec_fn=_die_with_parent
     )
 
-    def forward(number: int, _frame: FrameType | None) -> None:
+    def forward(_number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
+            child.terminate()  # SIGUSR1 would end torchrun without a word to its processes
 
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGUSR1, forward)
