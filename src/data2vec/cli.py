@@ -3,7 +3,9 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,9 @@ Words = dict[str, str]
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    rank = os.environ.get("RANK", "0")  # of several processes that torchrun started, the first one talks
+    level = logging.INFO if rank == "0" else logging.WARNING
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level)
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0 if argv else 2
@@ -34,11 +38,23 @@ def main(argv: list[str]) -> int:
             return 0
         command(split_overrides(words))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
         return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
+            sys.stderr.write(
+                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            )
+            return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)
@@ -152,6 +168,7 @@ def report(words: Words) -> None:
     reports       folder for the report
     published     folder with the published tables (default config/published)
     experiments   folder with the experiment files (default config/experiments)
+    claims        claims ledger (default config/claims.yaml)
     scale         only this scale
     """
     from data2vec.config import nearest
@@ -162,12 +179,13 @@ def report(words: Words) -> None:
         "reports": "reports",
         "published": "config/published",
         "experiments": "config/experiments",
+        "claims": "config/claims.yaml",
     }
     for key in words:
         if key not in (*defaults, "scale"):
             raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
-    results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
-    log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
+    paths = {key: Path(words.get(key, default)) for key, default in defaults.items()}
+    log.info("report: %s", build_report(**paths, scale=words.get("scale")))
 
 
 def benchmark(words: Words) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+from data2vec.errors import UserError
+
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """NVIDIA cards that this process may use: CUDA_VISIBLE_DEVICES, else what nvidia-smi lists."""
@@ -82,8 +84,15 @@ def clear_stale_lock(snakemake_dir: Path) -> IO[str] | None:
 
     Every Snakemake of this project holds an operating-system lock for as long as it lives, which no kill can
     leave behind. Returns that lock, to be kept open, or None if another process has it.
+
+    Raises:
+        UserError: if the folder cannot be written.
     """
-    snakemake_dir.mkdir(exist_ok=True)
+    try:
+        snakemake_dir.mkdir(exist_ok=True)
+        (snakemake_dir / "alive.lock").touch()
+    except OSError as error:
+        raise UserError(f"{snakemake_dir.resolve()}: cannot be written: {error.strerror}") from None
     lock = _try_lock(snakemake_dir / "alive.lock")
     if lock is not None:
         for path in (snakemake_dir / "locks").glob("*.lock"):

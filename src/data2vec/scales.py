@@ -45,7 +45,7 @@ Overrides = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resources:
-    """What one job of a stage asks for: CPU threads, GPUs, memory (MB) and time (minutes).
+    """What one job of a stage asks for: CPU threads, GPUs (of all nodes), memory (MB), time (minutes), nodes.
 
     `auto`: as `costs.py` estimates it for the job.
     """
@@ -54,6 +54,7 @@ class Resources:
     gpus: int
     mem_mb: int | Literal["auto"]
     runtime: int | Literal["auto"]
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ def read_scale(path: Path, name: str) -> Scale:
     resources = {}
     for stage in STAGES:
         asked = content.get("resources", {}).get(stage, {})
-        if set(asked) != set(RESOURCE_KEYS):
-            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
+        if set(asked) - {"nodes"} != set(RESOURCE_KEYS):
+            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}, and may give nodes")
         resources[stage] = Resources(**asked)
         if stage not in ESTIMATED and "auto" in asked.values():
             raise UserError(f"{path}: resources.{stage}: only those of {' and '.join(ESTIMATED)} can be auto")

@@ -58,7 +58,7 @@ if workflow.is_main_process:
     for word in sys.argv[1:]:
         stop_on_mistake(PLAN.check_target, word, SETTINGS)
     # A Snakemake that was killed leaves its lock behind; one that lives keeps it.
-    ALIVE = machine.clear_stale_lock(Path(".snakemake"))
+    ALIVE = stop_on_mistake(machine.clear_stale_lock, Path(".snakemake"))
 if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
     # Without a number of cards, Snakemake starts every GPU job at once. A request for more cards than there are is
     # cut down to them (the trainer then accumulates to the same batch); `--resources gpu=N` still overrides.
@@ -266,6 +266,10 @@ def job_threads(stage, wildcards):
 
 def job_gpus(stage, wildcards):
     return asked(stage, wildcards).gpus
+
+
+def job_nodes(stage, wildcards):
+    return asked(stage, wildcards).nodes
 
 
 def job_memory(stage, wildcards, attempt):
