@@ -79,7 +79,7 @@ def passes(cfg: "RunConfig") -> float:
     """Forward passes of an update."""
     if cfg.modality == "speech":
         return float(cfg.speech.batch_seconds / (cfg.speech.micro_seconds or cfg.speech.batch_seconds))
-    return float(cfg.train.batch_size / (cfg.train.micro_batch or cfg.train.batch_size))
+    return cfg.train.batch_size / rows_per_pass(cfg)
 
 
 def seconds(cfg: "RunConfig") -> float:
