@@ -133,7 +133,9 @@ class RunConfig(Section):
                 f"block numbers from 0 to {self.model.depth - 1}",
             ),
             (
-                self.train.micro_batch is None or self.train.batch_size % self.train.micro_batch == 0,
+                self.train.micro_batch is None
+                or self.train.batch_size <= self.train.micro_batch
+                or self.train.batch_size % self.train.micro_batch == 0,
                 "train.micro_batch",
                 self.train.micro_batch,
                 f"a divisor of train.batch_size = {self.train.batch_size}",

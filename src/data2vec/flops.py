@@ -72,14 +72,14 @@ def rows_per_pass(cfg: "RunConfig") -> float:
     """Samples in one forward pass; a mean on speech, whose batches count seconds."""
     if cfg.modality == "speech":
         return max(1.0, (cfg.speech.micro_seconds or cfg.speech.batch_seconds) / seconds(cfg))
-    return float(cfg.train.micro_batch or cfg.train.batch_size)
+    return float(min(cfg.train.micro_batch or cfg.train.batch_size, cfg.train.batch_size))
 
 
 def passes(cfg: "RunConfig") -> float:
     """Forward passes of an update."""
     if cfg.modality == "speech":
         return float(cfg.speech.batch_seconds / (cfg.speech.micro_seconds or cfg.speech.batch_seconds))
-    return float(cfg.train.batch_size / (cfg.train.micro_batch or cfg.train.batch_size))
+    return cfg.train.batch_size / rows_per_pass(cfg)
 
 
 def seconds(cfg: "RunConfig") -> float:

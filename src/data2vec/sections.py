@@ -294,7 +294,9 @@ class TrainConfig(Section):
 
     updates: Positive = Field(375_300, description="optimiser updates (scaled by budget)")
     batch_size: Positive = Field(256, description="samples per update over all devices")
-    micro_batch: Positive | None = Field(None, description="samples per forward pass, null = as many as batch_size")
+    micro_batch: Positive | None = Field(
+        None, description="most samples of a forward pass, null = as many as batch_size"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto = bf16 where it is fast")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda if there is one")
     threads: Count = Field(0, description="CPU threads, 0 = torch's default")
