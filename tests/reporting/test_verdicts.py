@@ -172,7 +172,7 @@ def test_a_trend_may_be_that_of_the_gain_over_another_method():
 
 def snapshots(scores, seconds, **columns):
     parts = [
-        rows({name: values}, "snapshot", updates=place, **columns).assign(pretrain_seconds=time)
+        rows({name: values}, metric=f"linear_top1@{place}", updates=place, **columns).assign(pretrain_seconds=time)
         for name, line in scores.items()
         for place, (values, time) in enumerate(zip(line, seconds[name], strict=True))
     ]

@@ -97,7 +97,6 @@ class TimeRatio(Comparison):
     """The rival's time to its best score over the time of `method` to that score is more than `effect`."""
 
     kind: Literal["time_ratio"]
-    experiment: str = "snapshot"
     effect: float = Field(1.0, gt=0, description="smallest ratio that counts")
     method: str
     rival: str
