@@ -3,7 +3,9 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,9 @@ Words = dict[str, str]
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    rank = os.environ.get("RANK", "0")  # of several processes that torchrun started, the first one talks
+    level = logging.INFO if rank == "0" else logging.WARNING
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level)
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0 if argv else 2
@@ -34,11 +38,23 @@ def main(argv: list[str]) -> int:
             return 0
         command(split_overrides(words))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
         return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
+            sys.stderr.write(
+                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            )
+            return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)
@@ -176,10 +192,31 @@ def benchmark(words: Words) -> None:
     """Measure the training step of one configuration on this machine, without data loading.
 
     python -m data2vec benchmark method=data2vec2 model=mini data=cifar10 train.precision=bf16
+
+    The time is added to results/benchmarks.jsonl, which `python -m data2vec plan` reads.
     """
+    from data2vec.plan import BENCHMARKS
     from data2vec.training.benchmark import benchmark as run
 
-    run(compose(words))
+    run(compose(words), BENCHMARKS)
+
+
+def plan(words: Words) -> None:
+    """What every job of the workflow will cost: hours, GPU-hours, memory, disk, money, energy.
+
+    python -m data2vec plan scale=paper experiments=all seeds=3 gpu=h100 gpus=8 rate=2.0
+
+    scale, experiments, seeds, ...   every key of config/config.yaml
+    gpu           card, default that of the scale; tflops=, memory_gb=, power_w= for another one
+    gpus          cards of a pre-training and of a fine-tuning (default as the scale asks)
+    utilisation   share of the card's peak that training reaches, where no step was measured
+    rate          price of an hour of one card
+    measure       true: measure the steps that are missing, on this machine, first
+    out           .csv file for the table; an .md file is written beside it
+    """
+    from data2vec.plan import command
+
+    command(words)
 
 
 def export(words: Words) -> None:
@@ -245,13 +282,14 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "benchmark": benchmark,
+    "plan": plan,
     "import": import_checkpoint,
     "report": report,
     "export": export,
     "extract": extract,
     "describe": describe,
 }
-WITHOUT_CONFIGURATION = ("prepare", "import", "report", "export", "extract", "describe")
+WITHOUT_CONFIGURATION = ("prepare", "import", "plan", "report", "export", "extract", "describe")
 """Commands that take no keys of the configuration of a run."""
 
 
