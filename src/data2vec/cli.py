@@ -4,6 +4,7 @@ A mistake by the user ends in one line and exit code 2; heavy imports wait until
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ Words = dict[str, str]
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    rank = os.environ.get("RANK", "0")  # of several processes that torchrun started, the first one talks
+    level = logging.INFO if rank == "0" else logging.WARNING
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level)
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0 if argv else 2
@@ -34,7 +37,7 @@ def main(argv: list[str]) -> int:
             return 0
         command(split_overrides(words))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130

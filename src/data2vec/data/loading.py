@@ -17,8 +17,8 @@ Batch = dict[str, Tensor]
 ORDER_STREAM = 0
 
 
-def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> Iterator[Batch]:
-    """`batches[start]`, ..., `batches[end - 1]`, made in this process or in `workers` others.
+def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0, every: int = 1) -> Iterator[Batch]:
+    """`batches[start]` to `batches[end - 1]`, each or one of `every`, made in this process or in `workers` others.
 
     Batches are pinned when CUDA is there. Torch's global random state is left alone.
 
@@ -28,7 +28,7 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
     made = DataLoader(
         batches,
         batch_size=None,
-        sampler=range(start, end),
+        sampler=range(start, end, every),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         # Without a generator of its own the loader draws its workers' seed from the global one.

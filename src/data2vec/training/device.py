@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from data2vec.errors import UserError
+from data2vec.nn.transformer import Block, Transformer
 from data2vec.sections import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,12 @@ class Device:
         return torch.autocast(self.torch.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
 
-def choose_device(config: TrainConfig) -> Device:
-    """Choose and state the device. Raises UserError if CUDA is asked for and not there."""
+def choose_device(config: TrainConfig, local: int | None = None) -> Device:
+    """Choose and state the device: of several processes, the card with the `local` number of this one.
+
+    Raises:
+        UserError: CUDA is asked for and not there, or there is no card for this process.
+    """
     if config.device == "cuda" and not torch.cuda.is_available():
         build = "has no CUDA support" if torch.version.cuda is None else "sees no card"
         raise UserError(f"train.device = cuda, but torch {torch.__version__} {build}; use train.device=cpu")
@@ -42,7 +48,7 @@ def choose_device(config: TrainConfig) -> Device:
         torch.set_num_threads(config.threads)
     cuda = config.device != "cpu" and torch.cuda.is_available()
     if cuda:
-        index, lock = _free_card()
+        index, lock = _free_card() if local is None else (_own_card(local), None)
         device, name = torch.device("cuda", index), torch.cuda.get_device_name(index)
         torch.cuda.set_device(index)
     else:
@@ -70,6 +76,25 @@ def _precision(asked: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def prepare_trunks(model: nn.Module, config: TrainConfig) -> None:
+    """Set activation checkpointing and compilation of all blocks, as configured."""
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            module.checkpointing = config.checkpointing
+        if isinstance(module, Block) and config.compile:
+            module.compile()
+
+
+def _own_card(local: int) -> int:
+    """The card of one of several processes. Slurm or the workflow gave these cards to this run alone."""
+    if local >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local} of this node has no card, only {torch.cuda.device_count()} are visible: start as many "
+            "processes as there are cards (--nproc-per-node)"
+        )
+    return local
 
 
 def _free_card() -> tuple[int, Any]:
