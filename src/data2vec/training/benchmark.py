@@ -39,7 +39,7 @@ def benchmark(config: RunConfig) -> dict[str, float]:
     trained = [(n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")]
     optimizer = Adam(parameter_groups(trained, config.optim.lr, config.optim.weight_decay))
     rng = np.random.default_rng(config.seed)
-    make = {"vision": _images, "speech": _speech, "text": _text}[config.modality](config, rng)
+    make = random_batches(config, rng)
     times = []
     for _ in range(WARMUP + TIMED):
         start = _now(device.torch)
@@ -66,6 +66,11 @@ def benchmark(config: RunConfig) -> dict[str, float]:
         *(result["views_per_second"], result["peak_memory_bytes"] / 2**30),
     )
     return result
+
+
+def random_batches(config: RunConfig, rng: np.random.Generator) -> Callable[[], Batch]:
+    """Batches of random inputs as large as a forward pass takes; every call draws new masks."""
+    return {"vision": _images, "speech": _speech, "text": _text}[config.modality](config, rng)
 
 
 def _images(config: RunConfig, rng: np.random.Generator) -> Callable[[], Batch]:
