@@ -24,6 +24,7 @@ STAGES = ("prepare", "pretrain", "probe", "finetune", "report")
 STAGE_OF = {
     "linear_top1": "probe",
     "knn_top1": "probe",
+    "linear_top1_valid": "probe",
     "loss": "pretrain",
     "target_var": "pretrain",
     "pred_var": "pretrain",

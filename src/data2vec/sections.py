@@ -301,6 +301,7 @@ class TrainConfig(Section):
     workers: Count = Field(2, description="loader processes")
     log_every: Positive = Field(100, description="updates between log lines")
     checkpoint_seconds: Positive = Field(300, description="seconds between saved training states")
+    snapshots: Count = Field(0, description="encoders kept along the run, from the first weights on, for the probe")
     checkpointing: bool = Field(False, description="compute blocks again in the backward pass: less memory, slower")
     compile: bool = Field(False, description="torch.compile of the blocks")
     timeout_seconds: Positive = Field(1800, description="how long one of several processes waits for the others")
