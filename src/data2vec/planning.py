@@ -158,7 +158,8 @@ class Plan:
         plan = self.modality(scale, modality)
         if "--" not in name:
             method = known(name, list(plan.known_methods), f"run of {scale}/{modality}")
-            return Run(scale, modality, method, "main", method, {**plan.pretrain, **plan.known_methods[method]})
+            overrides = {**plan.pretrain, **plan.main, **plan.known_methods[method]}
+            return Run(scale, modality, method, "main", method, overrides)
         experiment, value_label, axis = self._point(scale, modality, name)
         if experiment.checkpoints:
             raise UserError(f"{name} starts from weights of others: ask for its probe/ or finetune/<task>/metrics.json")
@@ -357,9 +358,7 @@ def _stages_of(plan: ModalityPlan, methods: list[str]) -> list[tuple[str, str]]:
     """(run, stage) of pre-training, probe and fine-tunings of some methods."""
     tasks = [f"finetune/{task}/" for task in plan.tasks]
     return [
-        (method, stage)
-        for method in methods
-        for stage in ("", "probe/", *(tasks if method in plan.finetuned else []))
+        (method, stage) for method in methods for stage in ("", "probe/", *(tasks if method in plan.finetuned else []))
     ]
 
 

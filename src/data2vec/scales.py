@@ -38,7 +38,7 @@ EXPERIMENT_KEYS = (*NEEDED_KEYS, "checkpoints", "task", "methods", "seeds", "pub
 CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
 MODALITY_KEYS = (
-    *("data", "model", "reference", "methods", "rivals", "finetuned"),
+    *("data", "model", "reference", "methods", "rivals", "finetuned", "main"),
     *("pretrain", "probe", "finetune", "tasks"),
 )
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
@@ -61,6 +61,7 @@ class ModalityPlan:
     """How a scale runs one modality: Hydra groups, and overrides by stage, method and task.
 
     `methods` are the main runs, of which `finetuned` are fine-tuned; `rivals` are known as well and run when asked for.
+    `main` are overrides of both, but not of the points of experiments.
     """
 
     data: str
@@ -69,6 +70,7 @@ class ModalityPlan:
     methods: dict[str, Overrides]
     rivals: dict[str, Overrides]
     finetuned: list[str]
+    main: Overrides
     pretrain: Overrides
     probe: Overrides
     finetune: Overrides
@@ -172,7 +174,7 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
     for method in finetuned:
         known(method, [*methods, *rivals], f"fine-tuned method in {path.name}, {name}")
     named = content["data"], content["model"], content["reference"]
-    return ModalityPlan(*named, methods, rivals, finetuned, **stages, tasks=tasks)
+    return ModalityPlan(*named, methods, rivals, finetuned, dict(content.get("main") or {}), **stages, tasks=tasks)
 
 
 def read_experiment(path: Path, scale_names: list[str]) -> Experiment:

@@ -119,7 +119,9 @@ def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
     return identity(schema.load(folder.path / "config.yaml")) == identity(config)
 
 
-def _plan(config: RunConfig, method: Method, batches: Batches, device: Device, together: Processes, folder: RunFolder) -> Plan:
+def _plan(
+    config: RunConfig, method: Method, batches: Batches, device: Device, together: Processes, folder: RunFolder
+) -> Plan:
     t, o = config.train, config.optim
     accumulation = micro_batches(config)
     if config.modality == "speech":
