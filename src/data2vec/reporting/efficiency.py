@@ -69,8 +69,8 @@ def figure(frame: pd.DataFrame, modality: str) -> Figure | None:
         tidy(axes)
     panels[0].legend(loc="lower right", ncols=2)
     caption = (
-        "Linear probe of the encoders kept along pre-training: mean over seeds, band of one standard deviation. Time is that "
-        "of training alone, without evaluation and saving. FLOPs are counted from the configuration; those that "
+        "Linear probe of the encoders kept along pre-training: mean and standard deviation over seeds. Time is "
+        "that of training alone, without evaluation and saving. FLOPs are counted from the configuration; those that "
         "torch counts are in the source data. At 0 stand each method's own random weights."
     )
     best = points.groupby("method")["value"].max()
