@@ -9,7 +9,10 @@ from data2vec.reporting.time_to_score import along_the_run, time_ratios, time_to
 
 
 def run(method, points, seed=0, metric="linear_top1"):
-    rows = [{"method": method, "seed": seed, "pretrain_seconds": t, "value": v, "metric": metric} for t, v in points]
+    rows = [
+        {"method": method, "variant": method, "seed": seed, "pretrain_seconds": t, "value": v, "metric": metric}
+        for t, v in points
+    ]
     return pd.DataFrame(rows)
 
 

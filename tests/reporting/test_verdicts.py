@@ -235,3 +235,10 @@ def test_runs_that_ended(values, floor, verdict):
 )
 def test_a_claim_holds_only_if_all_of_it_does(parts, verdict):
     assert combine([Finding("test", "main", "vision", part, "") for part in parts]) is verdict
+
+
+def test_two_values_of_an_experiment_can_be_timed():
+    frame = snapshots({"transformer": RIVAL, "conv": RIVAL}, {"transformer": (10, 100), "conv": (10, 50)})
+    frame = frame.assign(experiment="decoder_kind", method="data2vec2")
+    (found,) = judged(frame, kind="time_ratio", experiment="decoder_kind", method="conv", rival="transformer")
+    assert (found.verdict, found.effect) == (SUPPORTED, pytest.approx(2))

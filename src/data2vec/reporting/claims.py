@@ -118,7 +118,8 @@ def judge_claims(
 ) -> list[Claims]:
     """Every claim with its verdict, at each scale of `frame` (results.csv); an absent published row is an issue.
 
-    `places` has where an experiment is shown, by its name, and main runs, by `main-<modality>`.
+    `places` has where an experiment is shown, by its name, and main runs, by `main-<modality>`, and
+    what they cost by `efficiency-<modality>`.
     """
     published = {
         name: published_effects(f"test {name} of the claims", one.published, numbers, issues)
@@ -149,7 +150,7 @@ def _row(
 ) -> Row:
     found = [finding for test in claim.tests for finding in findings[test]]
     beside = [effect for test in claim.tests for effect in published[test]]
-    keys = [f"main-{one.modality}" if one.experiment == "main" else one.experiment for one in found if one.n]
+    keys = [_shown_in(one) for one in found if one.n]
     docs = [claim.docs, *(ledger.comparisons[test].docs for test in claim.tests)]
     return Row(
         claim=claim,
@@ -159,6 +160,12 @@ def _row(
         places=[places[key] for key in dict.fromkeys(keys) if key in places],
         docs=list(dict.fromkeys(filter(None, docs))),
     )
+
+
+def _shown_in(found: Finding) -> str:
+    if found.experiment != "main":
+        return found.experiment
+    return f"{'efficiency' if found.unit == 'times' else 'main'}-{found.modality}"
 
 
 def effect_text(found: Finding) -> str:

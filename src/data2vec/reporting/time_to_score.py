@@ -23,8 +23,9 @@ class Ratio:
 def along_the_run(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The scores along those runs that kept encoders, the last one included, all under the name `metric`."""
     rows = frame[frame["metric"].str.partition("@")[0] == metric]
-    kept = rows.loc[rows["metric"].str.contains("@", regex=False), ["method", "seed"]].drop_duplicates()
-    return rows.merge(kept, on=["method", "seed"]).assign(metric=metric)
+    run = ["method", "variant", "seed"]
+    kept = rows.loc[rows["metric"].str.contains("@", regex=False), run].drop_duplicates()
+    return rows.merge(kept, on=run).assign(metric=metric)
 
 
 def time_to_score(frame: pd.DataFrame, method: str, score: float) -> float:

@@ -209,6 +209,8 @@ def _trend(comparison: Trend, rows: pd.DataFrame, here: Finding, judge: Judge) -
 
 def _time_ratio(comparison: TimeRatio, rows: pd.DataFrame, here: Finding, judge: Judge) -> Finding | None:
     """On logarithms, so that twice and half as fast are equally far from 1."""
+    if comparison.experiment != "main":
+        rows = rows.assign(method=rows["variant"])
     if not {comparison.method, comparison.rival} <= set(rows["method"]):
         return None
     ratios = time_ratios(rows, comparison.method, comparison.rival)
