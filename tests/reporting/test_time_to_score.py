@@ -9,11 +9,8 @@ from data2vec.reporting.time_to_score import along_the_run, time_ratios, time_to
 
 
 def run(method, points, seed=0, metric="linear_top1"):
-    rows = [
-        {"method": method, "variant": method, "seed": seed, "pretrain_seconds": t, "value": v, "metric": metric}
-        for t, v in points
-    ]
-    return pd.DataFrame(rows)
+    rows = pd.DataFrame(points, columns=["pretrain_seconds", "value"])
+    return rows.assign(method=method, variant=method, seed=seed, metric=metric)
 
 
 @pytest.mark.parametrize(("score", "seconds"), [(50, 10), (60, 15), (70, 20), (75, 30), (40, 10)])
