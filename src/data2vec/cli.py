@@ -3,6 +3,7 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -39,9 +40,21 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
+        return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
+            sys.stderr.write(
+                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            )
+            return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)
@@ -155,6 +168,7 @@ def report(words: Words) -> None:
     reports       folder for the report
     published     folder with the published tables (default config/published)
     experiments   folder with the experiment files (default config/experiments)
+    claims        claims ledger (default config/claims.yaml)
     scale         only this scale
     """
     from data2vec.config import nearest
@@ -165,22 +179,44 @@ def report(words: Words) -> None:
         "reports": "reports",
         "published": "config/published",
         "experiments": "config/experiments",
+        "claims": "config/claims.yaml",
     }
     for key in words:
         if key not in (*defaults, "scale"):
             raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
-    results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
-    log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
+    paths = {key: Path(words.get(key, default)) for key, default in defaults.items()}
+    log.info("report: %s", build_report(**paths, scale=words.get("scale")))
 
 
 def benchmark(words: Words) -> None:
     """Measure the training step of one configuration on this machine, without data loading.
 
     python -m data2vec benchmark method=data2vec2 model=mini data=cifar10 train.precision=bf16
+
+    The time is added to results/benchmarks.jsonl, which `python -m data2vec plan` reads.
     """
+    from data2vec.plan import BENCHMARKS
     from data2vec.training.benchmark import benchmark as run
 
-    run(compose(words))
+    run(compose(words), BENCHMARKS)
+
+
+def plan(words: Words) -> None:
+    """What every job of the workflow will cost: hours, GPU-hours, memory, disk, money, energy.
+
+    python -m data2vec plan scale=paper experiments=all seeds=3 gpu=h100 gpus=8 rate=2.0
+
+    scale, experiments, seeds, ...   every key of config/config.yaml
+    gpu           card, default that of the scale; tflops=, memory_gb=, power_w= for another one
+    gpus          cards of a pre-training and of a fine-tuning (default as the scale asks)
+    utilisation   share of the card's peak that training reaches, where no step was measured
+    rate          price of an hour of one card
+    measure       true: measure the steps that are missing, on this machine, first
+    out           .csv file for the table; an .md file is written beside it
+    """
+    from data2vec.plan import command
+
+    command(words)
 
 
 def export(words: Words) -> None:
@@ -246,13 +282,14 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "benchmark": benchmark,
+    "plan": plan,
     "import": import_checkpoint,
     "report": report,
     "export": export,
     "extract": extract,
     "describe": describe,
 }
-WITHOUT_CONFIGURATION = ("prepare", "import", "report", "export", "extract", "describe")
+WITHOUT_CONFIGURATION = ("prepare", "import", "plan", "report", "export", "extract", "describe")
 """Commands that take no keys of the configuration of a run."""
 
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 MFCC_SIZE = 39
 # Mean seconds of a recording, which the cost of attention depends on; else the longest that a batch may hold.
-MEAN_SECONDS = {"librispeech": 12.3, "an4": 2.9, "espeak": 2.4, "yesno": 6.0, "fsdd": 0.5, "esc10": 5.0, "esc50": 5.0}
+MEAN_SECONDS = {
+    **dict.fromkeys(("librispeech", "librilight-10min", "librilight-1h", "librilight-10h"), 12.3),
+    **{"an4": 2.9, "espeak": 2.4, "yesno": 6.0, "fsdd": 0.5, "esc10": 5.0, "esc50": 5.0, "speechcommands": 1.0},
+}
+SENTENCE_TOKENS = 64  # of a sentence or pair of GLUE with the padding of its batch: an assumption
 
 
 class Input(NamedTuple):
@@ -30,6 +34,32 @@ def update_flops(cfg: "RunConfig") -> float:
     """FLOPs of one pre-training update over all devices: teacher, student forward and backward, head or decoder."""
     rows = rows_per_pass(cfg)
     return METHODS[cfg.method](cfg, sample(cfg), rows) * rows * passes(cfg)
+
+
+def finetune_flops(cfg: "RunConfig") -> float:
+    """FLOPs of one update of fine-tuning, the mean over a run; its small head is left out."""
+    ft, s = cfg.finetune, labelled_sample(cfg)
+    body = encoder(cfg, s.positions)
+    whole = _local(cfg, s) + _trained(body * (1 - ft.layer_drop))
+    frozen = min(1.0, ft.freeze_updates / ft.updates) if cfg.task.kind in ("ctc", "recordings") else 0.0
+    return labelled_rows(cfg) * (frozen * (s.local + body) + (1 - frozen) * whole)
+
+
+def labelled_sample(cfg: "RunConfig") -> Input:
+    """One sample of a fine-tuning."""
+    if cfg.modality == "text":
+        return sample(cfg, SENTENCE_TOKENS)
+    return sample(cfg, _labelled_seconds(cfg) if cfg.modality == "speech" else None)
+
+
+def labelled_rows(cfg: "RunConfig") -> float:
+    """Samples of one update of fine-tuning."""
+    ft = cfg.finetune
+    return float(ft.batch_seconds / _labelled_seconds(cfg) if cfg.modality == "speech" else ft.batch_size)
+
+
+def _labelled_seconds(cfg: "RunConfig") -> float:
+    return MEAN_SECONDS.get(cfg.task.data or cfg.data.name, 10.0)
 
 
 def forward_flops(cfg: "RunConfig", positions: int | None = None) -> float:

@@ -281,11 +281,15 @@ class Plan:
 
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
+        common = {"seed": seed, "data_dir": settings.data_dir, "budget": settings.budget}
+        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run)}.items()]
+
+    def pretrain_overrides(self, run: Run) -> Overrides:
+        """Groups, labels and keys of a run, its seed and the settings left out."""
         plan = self.modality(run.scale, run.modality)
         groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
-        labels = {"seed": seed, "scale": run.scale, "experiment": run.experiment, "variant": run.variant}
-        common = {"data_dir": settings.data_dir, "budget": settings.budget}
-        return [override_text(k, v) for k, v in {**groups, **labels, **common, **run.overrides}.items()]
+        labels = {"scale": run.scale, "experiment": run.experiment, "variant": run.variant}
+        return {**groups, **labels, **run.overrides}
 
     def start(self, stage: str, scale: str, modality: str, name: str) -> tuple[str, str]:
         """The run that a probe or fine-tuning starts from, and the control that it is ("" if it is none).

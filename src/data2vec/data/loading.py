@@ -1,5 +1,9 @@
 """Which samples make up a batch, and batches made by other processes: what all modalities share."""
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -33,6 +37,7 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0, ever
         pin_memory=torch.cuda.is_available(),
         # Without a generator of its own the loader draws its workers' seed from the global one.
         generator=torch.Generator(),
+        worker_init_fn=_outlive_stop_requests,
     )
     try:
         yield from made
@@ -44,6 +49,24 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0, ever
         # 5 seconds to end them.
         error.__traceback__ = None
     raise UserError(message)
+
+
+def _outlive_stop_requests(worker: int) -> None:
+    """Let the training process save its state first: Slurm and Ctrl-C signal every process of a job.
+
+    A SIGTERM of the training process itself is how torch ends a worker.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of all threads that this process starts, too
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+
+
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from data2vec.errors import UserError
+from data2vec.machine import has_gpu_driver, visible_gpus
 from data2vec.nn.transformer import Block, Transformer
 from data2vec.sections import TrainConfig
 
@@ -47,6 +48,8 @@ def choose_device(config: TrainConfig, local: int | None = None) -> Device:
     if config.threads:
         torch.set_num_threads(config.threads)
     cuda = config.device != "cpu" and torch.cuda.is_available()
+    if config.device == "auto" and not cuda:
+        refuse_idle_cards()
     if cuda:
         index, lock = _free_card() if local is None else (_own_card(local), None)
         device, name = torch.device("cuda", index), torch.cuda.get_device_name(index)
@@ -57,6 +60,18 @@ def choose_device(config: TrainConfig, local: int | None = None) -> Device:
     threads = "" if cuda else f", {torch.get_num_threads()} threads"
     log.info("device %s (%s%s), precision %s", device, name, threads, chosen.precision)
     return chosen
+
+
+def refuse_idle_cards() -> None:
+    """Raises UserError if there are NVIDIA cards that this torch cannot use: a run would take weeks unnoticed."""
+    cards = visible_gpus() if has_gpu_driver() else []
+    if cards:
+        why = f"is built for CUDA {torch.version.cuda}, which this driver cannot run (see nvidia-smi): update either"
+        if torch.version.cuda is None:
+            why = "is built without CUDA: install the build of requirements.txt (docs/containers.md)"
+        raise UserError(
+            f"{len(cards)} GPU(s) are here, but torch {torch.__version__} {why}; train.device=cpu computes without them"
+        )
 
 
 def cpu_name() -> str:

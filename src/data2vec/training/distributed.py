@@ -7,8 +7,11 @@ another process, ends with the names of both.
     python -m torch.distributed.run --standalone --nproc-per-node 8 -m data2vec pretrain ...
 """
 
+import ctypes
 import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from data2vec.errors import UserError
 
 log = logging.getLogger(__name__)
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 BUCKET = 64 * 2**20  # bytes of gradients that travel at a time
 
 
@@ -132,6 +136,8 @@ def processes(seconds: float) -> Iterator[Processes]:
         yield ALONE
         return
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
+    if sys.platform == "linux":  # a launcher that is killed leaves nothing behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     has_card = torch.cuda.is_available()
     if has_card and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
