@@ -10,10 +10,10 @@ import itertools
 import math
 import operator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from data2vec.errors import UserError
 from data2vec.sections import (
@@ -62,7 +62,7 @@ class RunConfig(Section):
     budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
     scale: str = Field("custom", description="label: embedded, mini, paper")
     experiment: str = Field("main", description="label of the experiment that the run belongs to")
-    variant: str = Field("", coerce_numbers_to_str=True, description="label of the point within the experiment")
+    variant: Annotated[str, BeforeValidator(str)] = Field("", description="label of the point within the experiment")
     data_dir: str = Field("results/data", description="folder of prepared data")
     data: DataConfig = DataConfig()
     vision: VisionConfig = VisionConfig()

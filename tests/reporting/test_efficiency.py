@@ -85,12 +85,21 @@ def test_the_table_says_what_was_not_reached_and_the_published_ratio(frame: pd.D
         "50.0",
         "60.0",
     )
+    assert second["random weights"] == "40.0"
     assert (second["reached by"], second["s to reach it"], second["ratio"]) == ("2 of 2", "35.0", "1.71")
     assert second["of FLOPs"] == "4.57" and second["published"] == "16.4" and second["processor share"] == "0.500"
     assert first["reached by"] == "1 of 2" and first["published"] == "" and first["spread"] == ""
     low = frame.assign(value=frame["value"].where(frame["method"] != "data2vec2", 1.0))
     row = efficiency.table(low, PUBLISHED, "vision")
-    assert row is not None and row.rows[0][5:10] == ("not reached", "", "", "", "")
+    assert row is not None and row.rows[0][6:11] == ("not reached", "", "", "", "")
+
+
+def test_a_rival_that_never_beats_its_random_weights_is_met_at_its_best_trained_score(frame: pd.DataFrame) -> None:
+    first = frame["metric"].eq("linear_top1@0") & frame["method"].eq("mae")
+    table = efficiency.table(frame.assign(value=frame["value"].mask(first, 99.0)), PUBLISHED, "vision")
+    assert table is not None
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["random weights"] == "99.0" and row["its best score"] == "50.0"
 
 
 def test_without_kept_encoders_there_is_neither_figure_nor_table(frame: pd.DataFrame) -> None:

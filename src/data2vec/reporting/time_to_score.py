@@ -22,7 +22,7 @@ class Ratio:
 
 def along_the_run(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The scores along those runs that kept encoders, the last one included, all under the name `metric`."""
-    rows = frame[frame["metric"].str.partition("@")[0] == metric]
+    rows = frame[frame["metric"].str.split("@").str[0] == metric]
     run = ["method", "variant", "seed"]
     kept = rows.loc[rows["metric"].str.contains("@", regex=False), run].drop_duplicates()
     return rows.merge(kept, on=run).assign(metric=metric)
