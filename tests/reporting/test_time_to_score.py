@@ -49,3 +49,7 @@ def test_only_runs_that_kept_encoders_have_a_curve():
     found = along_the_run(kept, "linear_top1")
     assert list(found["value"]) == [50, 60]
     assert set(found["metric"]) == {"linear_top1"}
+
+
+def test_no_rows_have_no_curve():
+    assert along_the_run(run("mae", [(10, 50)]).iloc[:0], "linear_top1").empty
