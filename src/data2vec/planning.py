@@ -157,13 +157,14 @@ class Plan:
         """The run that a folder name stands for."""
         plan = self.modality(scale, modality)
         if "--" not in name:
-            method = known(name, list(plan.methods), f"run of {scale}/{modality}")
-            return Run(scale, modality, method, "main", method, {**plan.pretrain, **plan.methods[method]})
+            method = known(name, list(plan.known_methods), f"run of {scale}/{modality}")
+            overrides = {**plan.pretrain, **plan.main, **plan.known_methods[method]}
+            return Run(scale, modality, method, "main", method, overrides)
         experiment, value_label, axis = self._point(scale, modality, name)
         if experiment.checkpoints:
             raise UserError(f"{name} starts from weights of others: ask for its probe/ or finetune/<task>/metrics.json")
-        method = known(experiment.method, list(plan.methods), f"method of {scale}/{modality}")
-        overrides = {**plan.pretrain, **plan.methods[method], **experiment.overrides, **axis}
+        method = known(experiment.method, list(plan.known_methods), f"method of {scale}/{modality}")
+        overrides = {**plan.pretrain, **plan.known_methods[method], **experiment.overrides, **axis}
         return Run(scale, modality, method, experiment.name, value_label, overrides)
 
     def _point(self, scale: str, modality: str, name: str) -> tuple[Experiment, str, Overrides]:
@@ -308,13 +309,22 @@ class Plan:
         for modality in self.chosen_modalities(settings):
             plan = self.modality(settings.scale, modality)
             tasks = [f"finetune/{task}/" for task in plan.tasks]
-            stages = [(method, stage) for method in plan.methods for stage in ("", "probe/", *tasks)]
+            stages = _stages_of(plan, list(plan.methods))
             stages += [(name, "probe/") for name in PROBE_CONTROLS[modality]]
             stages += [(name, task) for name in FINETUNE_CONTROLS[modality] for task in tasks]
             files += _files(settings.scale, modality, stages, settings.seeds)
         for experiment in self.chosen_experiments(settings):
             files += self.experiment_targets(experiment, settings)
         return files
+
+    def rival_targets(self, settings: Settings) -> list[str]:
+        """The metrics.json files of the methods that the chosen modalities keep beside their main ones."""
+        return [
+            file
+            for modality in self.chosen_modalities(settings)
+            for plan in [self.modality(settings.scale, modality)]
+            for file in _files(settings.scale, modality, _stages_of(plan, list(plan.rivals)), settings.seeds)
+        ]
 
     def targets_by_experiment(self, settings: Settings) -> dict[str, list[str]]:
         """The metrics.json files of every experiment that can be run at the scale of the settings."""
@@ -346,6 +356,14 @@ class Plan:
                 stages = [(point, stage) for point in points for stage in (*own, *last[experiment.stage])]
             files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
         return files
+
+
+def _stages_of(plan: ModalityPlan, methods: list[str]) -> list[tuple[str, str]]:
+    """(run, stage) of pre-training, probe and fine-tunings of some methods."""
+    tasks = [f"finetune/{task}/" for task in plan.tasks]
+    return [
+        (method, stage) for method in methods for stage in ("", "probe/", *(tasks if method in plan.finetuned else []))
+    ]
 
 
 def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:

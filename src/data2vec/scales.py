@@ -24,6 +24,7 @@ STAGES = ("prepare", "pretrain", "probe", "finetune", "report")
 STAGE_OF = {
     "linear_top1": "probe",
     "knn_top1": "probe",
+    "linear_top1_valid": "probe",
     "loss": "pretrain",
     "target_var": "pretrain",
     "pred_var": "pretrain",
@@ -36,7 +37,10 @@ NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
 EXPERIMENT_KEYS = (*NEEDED_KEYS, "checkpoints", "task", "methods", "seeds", "published", "claims", "note")
 CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
-MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune", "tasks")
+MODALITY_KEYS = (
+    *("data", "model", "reference", "methods", "rivals", "finetuned", "main"),
+    *("pretrain", "probe", "finetune", "tasks"),
+)
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
 ESTIMATED = ("pretrain", "finetune")  # stages whose memory and time may be `auto`
 
@@ -67,16 +71,28 @@ class Estimated:
 
 @dataclass(frozen=True)
 class ModalityPlan:
-    """How a scale runs one modality: Hydra groups, and overrides by stage, method and task."""
+    """How a scale runs one modality: Hydra groups, and overrides by stage, method and task.
+
+    `methods` are the main runs, of which `finetuned` are fine-tuned; `rivals` are known as well and run when asked for.
+    `main` are overrides of both, but not of the points of experiments.
+    """
 
     data: str
     model: str
     reference: str
     methods: dict[str, Overrides]
+    rivals: dict[str, Overrides]
+    finetuned: list[str]
+    main: Overrides
     pretrain: Overrides
     probe: Overrides
     finetune: Overrides
     tasks: dict[str, Overrides]
+
+    @property
+    def known_methods(self) -> dict[str, Overrides]:
+        """Every method that can be run by name."""
+        return {**self.methods, **self.rivals}
 
 
 @dataclass(frozen=True)
@@ -169,11 +185,15 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
             raise UserError(f"{path}: modalities.{name}.{key} is missing")
     known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
     stages = {stage: dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune")}
-    methods, tasks = (
+    methods, rivals, tasks = (
         {key: dict(overrides or {}) for key, overrides in (content.get(part) or {}).items()}
-        for part in ("methods", "tasks")
+        for part in ("methods", "rivals", "tasks")
     )
-    return ModalityPlan(content["data"], content["model"], content["reference"], methods, **stages, tasks=tasks)
+    finetuned = content.get("finetuned") or [*methods, *rivals]
+    for method in finetuned:
+        known(method, [*methods, *rivals], f"fine-tuned method in {path.name}, {name}")
+    named = content["data"], content["model"], content["reference"]
+    return ModalityPlan(*named, methods, rivals, finetuned, dict(content.get("main") or {}), **stages, tasks=tasks)
 
 
 def read_experiment(path: Path, scale_names: list[str]) -> Experiment:

@@ -38,12 +38,34 @@ def test_main_runs_come_with_three_controls(plan: Plan) -> None:
                 for method in ("data2vec", "data2vec2")
                 for file in ("", "probe/", "finetune/classification/")
             ),
+            *(("mae", file) for file in ("", "probe/")),
             ("random", "probe/"),
             ("pixels", "probe/"),
             ("scratch", "finetune/classification/"),
         ]
     }
     assert set(files) == expected and len(files) == len(expected)
+
+
+def test_rivals_are_known_by_name_and_run_only_when_asked_for(plan: Plan) -> None:
+    files = plan.rival_targets(settings(modalities=["vision"]))
+    assert {Path(f).parts[3] for f in files} == {"simmim", "maskfeat", "byol", "dino"}
+    assert not set(files) & set(plan.targets(settings()))
+    assert "method=dino" in plan.pretrain_words(plan.run("embedded", "vision", "dino"), 0, settings())
+    paper = plan.rival_targets(settings(scale="paper", modalities=["speech"]))
+    assert "results/paper/speech/hubert/seed0/finetune/librispeech-10h/metrics.json" in paper
+
+
+@pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
+def test_every_rival_has_a_valid_configuration(plan: Plan, scale: str) -> None:
+    from data2vec.training.schedules import LearningRate, stage_lengths
+
+    everything = settings(scale=scale)
+    for modality, kept in plan.scale(scale).modalities.items():
+        for name in kept.known_methods:
+            c = compose(split_overrides(plan.pretrain_words(plan.run(scale, modality, name), 0, everything)))
+            stages = stage_lengths(c.optim.phases, c.train.updates)
+            LearningRate(c.optim.schedule, c.optim.lr, c.train.updates, c.optim.warmup_updates, stages=stages)
 
 
 def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
@@ -67,6 +89,7 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
         "variant=data2vec",
         "variant=2",
         "target.top_k=2",
+        "train.snapshots=3",  # of main runs only
     }
     assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(main)
 

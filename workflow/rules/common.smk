@@ -51,6 +51,7 @@ def stop_on_mistake(ask, *arguments):
 PLAN = planning.Plan(Path("config"))
 SETTINGS = stop_on_mistake(settings.check, config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
 TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
+RIVALS = stop_on_mistake(PLAN.rival_targets, SETTINGS)
 EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
 GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 

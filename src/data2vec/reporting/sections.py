@@ -7,6 +7,7 @@ import pandas as pd
 
 from data2vec.reporting import (
     decoded,
+    efficiency,
     figures,
     figures_cost,
     figures_curves,
@@ -45,16 +46,21 @@ class Section:
     masked_figure: Figure
     curves_figure: Figure
     cost_figure: Figure
+    efficiency_figure: Figure | None  # where encoders were kept along the runs
+    efficiency: Table | None
     passages: list[Passages]  # masked text, shown in place of its figure
     decoded: list[Decoded]
 
     def figures(self) -> list[Figure]:
         """All figures, to be saved."""
-        return [self.scores_figure, self.masked_figure, self.curves_figure, self.cost_figure]
+        drawn = [self.scores_figure, self.masked_figure, self.curves_figure, self.cost_figure]
+        return drawn if self.efficiency_figure is None else [*drawn, self.efficiency_figure]
 
     def tables(self) -> Iterator[Table]:
         """All tables, to be written."""
         yield from (self.headline, *self.details, *self.folded, self.controls, self.cost)
+        if self.efficiency is not None:
+            yield self.efficiency
         if self.decoded:
             yield decoded.decoded_table(self.decoded)
 
@@ -83,6 +89,8 @@ def section(
         masked_figure=masked,
         curves_figure=figures_curves.curves(steps, modality),
         cost_figure=figures_cost.cost(frame, numbers, modality),
+        efficiency_figure=efficiency.figure(frame, modality),
+        efficiency=efficiency.table(frame, numbers, modality),
         passages=passages,
         decoded=decoded.decoded(runs) if modality == "speech" else [],
     )
