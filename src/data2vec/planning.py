@@ -29,6 +29,9 @@ from data2vec.scales import (
 )
 from data2vec.settings import Settings, known, read_yaml
 
+INIT_TRUNK = "model.init_trunk"
+"""In an experiment its value is a modality; a run is told the folder of that modality's main run."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -175,7 +178,7 @@ class Plan:
             raise UserError(f"experiment '{experiment.name}' is about {about}, not {modality}")
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
-        return experiment, value_label, dict.fromkeys(experiment.axis, value)
+        return experiment, value_label, experiment.at(value)
 
     def checkpoint(self, scale: str, modality: str, run: str) -> str | None:
         """The weights of others that a run starts from; None if it has weights of its own, or is a control."""
@@ -284,7 +287,17 @@ class Plan:
         groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
         labels = {"seed": seed, "scale": run.scale, "experiment": run.experiment, "variant": run.variant}
         common = {"data_dir": settings.data_dir, "budget": settings.budget}
-        return [override_text(k, v) for k, v in {**groups, **labels, **common, **run.overrides}.items()]
+        trunk = self.trunk_run(run, seed)
+        start = {INIT_TRUNK: trunk} if trunk else {}
+        return [override_text(k, v) for k, v in {**groups, **labels, **common, **run.overrides, **start}.items()]
+
+    def trunk_run(self, run: Run, seed: int | str) -> str | None:
+        """Folder of the run whose blocks a run starts from: the main run of that modality, with the same seed."""
+        modality = run.overrides.get(INIT_TRUNK)
+        if modality is None:
+            return None
+        self.modality(run.scale, known(modality, list(PROBE_CONTROLS), f"modality in {INIT_TRUNK} of {run.name}"))
+        return folder(run.scale, modality, run.method, seed)
 
     def start(self, stage: str, scale: str, modality: str, name: str) -> tuple[str, str]:
         """The run that a probe or fine-tuning starts from, and the control that it is ("" if it is none).

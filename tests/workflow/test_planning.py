@@ -72,10 +72,18 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
 
 
 def test_an_axis_can_set_several_keys_or_a_group(plan: Plan) -> None:
-    decay = plan.run("embedded", "vision", "teacher_decay--0.99").overrides
-    assert decay["teacher.start"] == decay["teacher.end"] == 0.99
+    decay = plan.run("embedded", "vision", "teacher_decay--frozen").overrides
+    assert decay["teacher.start"] == decay["teacher.end"] == 1.0
     words = plan.pretrain_words(plan.run("paper", "vision", "model_size--large"), 0, settings())
     assert "model=large" in words and "model=base" not in words
+
+
+def test_blocks_of_another_modality_are_those_of_its_main_run_with_the_same_seed(plan: Plan) -> None:
+    run = plan.run("embedded", "vision", "transfer--speech")
+    folder = "results/embedded/speech/data2vec2/seed3"
+    assert plan.trunk_run(run, 3) == folder
+    assert f"model.init_trunk={folder}" in plan.pretrain_words(run, 3, settings())
+    assert plan.trunk_run(plan.run("embedded", "vision", "transfer--none"), 3) is None
 
 
 @pytest.mark.parametrize(
@@ -172,6 +180,10 @@ BROKEN = {
     "values": (
         "name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: 3\nmetric: loss\n",
         "values must be a list",
+    ),
+    "points": (
+        "name: broken\ntitle: t\nbase: {}\naxis: a\npoints: {soft: {a: 1}}\nvalues: [sotf]\nmetric: loss\n",
+        "did you mean 'soft'?",
     ),
     "double": ("name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: [1, 1]\nmetric: loss\n", "must differ"),
 }

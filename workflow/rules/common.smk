@@ -109,6 +109,12 @@ def pretrain_data(wildcards):
     return manifests(answer(PLAN.pretrain_data, run_plan(wildcards)))
 
 
+def trunk_weights(wildcards):
+    """Weights of the run whose blocks this one starts from, if it is such an experiment."""
+    folder = answer(PLAN.trunk_run, run_plan(wildcards), wildcards.seed)
+    return f"{folder}/checkpoint/model.safetensors" if folder else []
+
+
 def probe_data(wildcards):
     place = wildcards.scale, wildcards.modality, wildcards.run
     return manifests(answer(PLAN.probe_data, *place))

@@ -23,6 +23,7 @@ from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
 from data2vec.training.streams import Batches, micro_batches, pretraining_batches
+from data2vec.training.transfer import start_trunk
 from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
         meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
+    if config.model.init_trunk is not None:
+        start_trunk(method, Path(config.model.init_trunk))
     if isinstance(method, Hubert):
         set_units(method, config, folder, identity(config))
     optimizer = Adam(
