@@ -153,6 +153,8 @@ def report(words: Words) -> None:
     published     folder with the published tables (default config/published)
     experiments   folder with the experiment files (default config/experiments)
     scale         only this scale
+    paper         one table or figure of a paper (config/papers.yaml) instead, into reports/papers/
+    papers_page   the page that maps all of them to targets and costs (docs/papers.md) instead, into this file
     """
     from data2vec.config import nearest
     from data2vec.reporting.report import build_report
@@ -164,9 +166,21 @@ def report(words: Words) -> None:
         "experiments": "config/experiments",
     }
     for key in words:
-        if key not in (*defaults, "scale"):
-            raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
+        allowed = [*defaults, "scale", "paper", "papers_page"]
+        if key not in allowed:
+            raise UserError(f"unknown key '{key}'{nearest(key, allowed)}")
     results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
+    if "papers_page" in words:
+        from data2vec.reporting.papers_page import write_page
+
+        write_page(Path("config"), Path(words["papers_page"]))
+        return
+    if "paper" in words:
+        from data2vec.reporting.papers import build_paper
+
+        places = {"papers": Path("config/papers.yaml"), "published": published, "experiments": experiments}
+        log.info("paper: %s", build_paper(words["paper"], results, reports, places, words.get("scale")))
+        return
     log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
 
 

@@ -226,9 +226,10 @@ class Plan:
                 raise UserError(f"experiment '{experiment.name}' does not vary a fine-tuning")
             labels = {"experiment": experiment.name, "variant": name.partition("--")[2]}
             axis, name = labels | experiment.overrides | axis, experiment.tasks[scale]
-        task = known(name, list(plan.tasks), f"task of {scale}/{modality}")
+        own = [e.tasks[scale] for e in self.experiments.values() if modality in e.modalities and scale in e.tasks]
+        task = known(name, [*plan.tasks, *own], f"task of {scale}/{modality}")
         known(task, list(self.tasks), "task of config/run/task/")
-        return task, {**plan.finetune, **plan.tasks[task], **axis}
+        return task, {**plan.finetune, **plan.tasks.get(task, {}), **axis}
 
     def finetune_words(self, scale: str, modality: str, name: str) -> list[str]:
         """Overrides of `python -m data2vec finetune` for folder `finetune/<name>`."""
@@ -262,8 +263,10 @@ class Plan:
 
     def _data_of(self, scale: str, modality: str, run: str, own: str | None) -> list[str]:
         """A stage's own set, after that of the pre-training (its vocabulary), which an import brings along."""
-        data = self.modality(scale, modality).data
-        first = [] if self.checkpoint(scale, modality, run) else [data]
+        imports = self.checkpoint(scale, modality, run) is not None
+        varied = self.run(scale, modality, run).overrides if "--" in run and not imports else {}
+        data = str(varied.get("data", self.modality(scale, modality).data))
+        first = [] if imports else [data]
         return list(dict.fromkeys([*first, own or data]))
 
     def check_target(self, word: str, settings: Settings) -> None:

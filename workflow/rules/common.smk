@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import machine, planning, settings
+from data2vec import machine, papers, planning, settings
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -22,6 +22,7 @@ CODE = {
     "probe": ["data2vec.downstream.probe", "data2vec.compose"],
     "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
     "report": ["data2vec.reporting.report"],
+    "paper": ["data2vec.reporting.papers"],
 }
 IMPORTED = planning.imported("{checkpoint}")
 RUN = "results/{scale}/{modality}/{run}/seed{seed}"
@@ -51,6 +52,7 @@ PLAN = planning.Plan(Path("config"))
 SETTINGS = stop_on_mistake(settings.check, config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
 TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
 EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
+PAPERS = stop_on_mistake(papers.read_papers, Path("config/papers.yaml"))
 GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 
 if workflow.is_main_process:
@@ -233,6 +235,13 @@ def composed_files(wildcards):
 def experiment_files(wildcards):
     """Descriptions of the experiments, which the report shows."""
     return [yaml_content(file) for file in sorted(Path("config/experiments").glob("*.yaml"))]
+
+
+@cache
+def recipe_files(wildcards):
+    """Content of the recipes, which the papers' tables of settings stand beside."""
+    files = sorted([*Path("config/run/recipe").glob("data2vec2_*"), *Path("config/run/size").glob("data2vec2_*")])
+    return [yaml_content(file) for file in files]
 
 
 # Threads and resources
