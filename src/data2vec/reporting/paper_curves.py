@@ -69,10 +69,11 @@ def hours(paper: Paper, frame: pd.DataFrame, published: pd.DataFrame) -> Table:
         cells = (spent, row["metric"], row["value"], row["model_size"])
         rows.append((modality_label(row["modality"]), row["method"], *cells, here))
     trained = {run: system for system, runs in paper.systems.items() for run in runs}
-    main = per_run(frame).query("experiment == 'main'")
+    main = per_run(frame)
+    main = main[main["experiment"] == "main"]
     price = main.groupby(["scale", "modality", "method"])["pretrain_seconds"].mean().to_dict()
     found = []
-    for record in main_scores(frame).to_dict("records"):
+    for record in main_scores(frame).to_dict("records") if len(frame) else []:
         seconds = price.get((record["scale"], record["modality"], record["method"]))
         if seconds and record["method"] in trained and record["n"]:
             on = ", ".join(filter(None, (record["scale"], record["model"], record["dataset"])))

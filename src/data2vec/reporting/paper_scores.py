@@ -59,6 +59,8 @@ def _our_rows(paper: Paper, run: str, frame: pd.DataFrame, columns: list[str]) -
     else:
         mine = mine[(mine["experiment"] == "main") & (mine["method"] == first)]
     mine = mine[mine["metric"] != GLUE_AVERAGE[1]]
+    if mine.empty:
+        return []
     mine = glue.with_average(mine.assign(experiment="main"))
     pretrained = stats.pretraining_data(mine)
     rows = []
