@@ -78,7 +78,7 @@ def is_control(method: str) -> bool:
 
 def is_score(metric: str) -> bool:
     """Whether a metric tells how good the features are (not how training went)."""
-    return not metric.endswith(("loss", "_var"))
+    return not metric.endswith(("loss", "_var")) and not metric.startswith("effective_rank")
 
 
 def lower_is_better(metric: str) -> bool:

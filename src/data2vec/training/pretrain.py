@@ -16,6 +16,7 @@ from data2vec.methods.build import Method, build_method
 from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
 from data2vec.training.checkpoint import VOCABULARY, save_model
+from data2vec.training.collapse import block_ranks
 from data2vec.training.device import Device, choose_device
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
@@ -82,6 +83,13 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
         {"metric": name, "value": last[name], "unit": "", "dataset": config.data.name}
         for name in ("loss", "target_var", "pred_var")
     ]
+    if config.method.startswith("data2vec"):
+        with device.autocast():
+            ranks = block_ranks(method, next(batches(0, 1)).to(device.torch))
+        rows += [
+            {"metric": f"effective_rank_{block}", "value": round(rank, 3), "unit": "", "dataset": config.data.name}
+            for block, rank in enumerate(ranks, start=1)
+        ]
     folder.write_json("metrics.json", {"rows": rows})
     folder.state.unlink(missing_ok=True)
 
