@@ -3,7 +3,9 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,9 @@ Words = dict[str, str]
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    rank = os.environ.get("RANK", "0")  # of several processes that torchrun started, the first one talks
+    level = logging.INFO if rank == "0" else logging.WARNING
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=level)
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0 if argv else 2
@@ -34,11 +38,23 @@ def main(argv: list[str]) -> int:
             return 0
         command(split_overrides(words))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
         return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
+            sys.stderr.write(
+                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            )
+            return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)
@@ -152,6 +168,7 @@ def report(words: Words) -> None:
     reports       folder for the report
     published     folder with the published tables (default config/published)
     experiments   folder with the experiment files (default config/experiments)
+    claims        claims ledger (default config/claims.yaml)
     scale         only this scale
     paper         one table or figure of a paper (config/papers.yaml) instead, into reports/papers/
     papers_page   the page that maps all of them to targets and costs (docs/papers.md) instead, into this file
@@ -164,12 +181,13 @@ def report(words: Words) -> None:
         "reports": "reports",
         "published": "config/published",
         "experiments": "config/experiments",
+        "claims": "config/claims.yaml",
     }
     for key in words:
         allowed = [*defaults, "scale", "paper", "papers_page"]
         if key not in allowed:
             raise UserError(f"unknown key '{key}'{nearest(key, allowed)}")
-    results, reports, published, experiments = (Path(words.get(key, default)) for key, default in defaults.items())
+    paths = {key: Path(words.get(key, default)) for key, default in defaults.items()}
     if "papers_page" in words:
         from data2vec.reporting.papers_page import write_page
 
@@ -178,20 +196,42 @@ def report(words: Words) -> None:
     if "paper" in words:
         from data2vec.reporting.papers import build_paper
 
-        places = {"papers": Path("config/papers.yaml"), "published": published, "experiments": experiments}
-        log.info("paper: %s", build_paper(words["paper"], results, reports, places, words.get("scale")))
+        places = {"papers": Path("config/papers.yaml")} | {key: paths[key] for key in ("published", "experiments")}
+        made = build_paper(words["paper"], paths["results"], paths["reports"], places, words.get("scale"))
+        log.info("paper: %s", made)
         return
-    log.info("report: %s", build_report(results, reports, published, experiments, words.get("scale")))
+    log.info("report: %s", build_report(**paths, scale=words.get("scale")))
 
 
 def benchmark(words: Words) -> None:
     """Measure the training step of one configuration on this machine, without data loading.
 
     python -m data2vec benchmark method=data2vec2 model=mini data=cifar10 train.precision=bf16
+
+    The time is added to results/benchmarks.jsonl, which `python -m data2vec plan` reads.
     """
+    from data2vec.plan import BENCHMARKS
     from data2vec.training.benchmark import benchmark as run
 
-    run(compose(words))
+    run(compose(words), BENCHMARKS)
+
+
+def plan(words: Words) -> None:
+    """What every job of the workflow will cost: hours, GPU-hours, memory, disk, money, energy.
+
+    python -m data2vec plan scale=paper experiments=all seeds=3 gpu=h100 gpus=8 rate=2.0
+
+    scale, experiments, seeds, ...   every key of config/config.yaml
+    gpu           card, default that of the scale; tflops=, memory_gb=, power_w= for another one
+    gpus          cards of a pre-training and of a fine-tuning (default as the scale asks)
+    utilisation   share of the card's peak that training reaches, where no step was measured
+    rate          price of an hour of one card
+    measure       true: measure the steps that are missing, on this machine, first
+    out           .csv file for the table; an .md file is written beside it
+    """
+    from data2vec.plan import command
+
+    command(words)
 
 
 def export(words: Words) -> None:
@@ -257,13 +297,14 @@ COMMANDS: dict[str, Callable[[Words], None]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "benchmark": benchmark,
+    "plan": plan,
     "import": import_checkpoint,
     "report": report,
     "export": export,
     "extract": extract,
     "describe": describe,
 }
-WITHOUT_CONFIGURATION = ("prepare", "import", "report", "export", "extract", "describe")
+WITHOUT_CONFIGURATION = ("prepare", "import", "plan", "report", "export", "extract", "describe")
 """Commands that take no keys of the configuration of a run."""
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
-from data2vec.config import UPDATE_KEYS, RunConfig, known_keys, load, nearest, scale_updates, validate
+from data2vec.config import RunConfig, known_keys, load, nearest, validate
 from data2vec.errors import UserError
+from data2vec.groups import UPDATE_KEYS, scale_updates
 from data2vec.sections import DataConfig
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "config" / "run"

@@ -240,18 +240,6 @@ class RunConfig(Section):
 MODALITY_OF = dict.fromkeys(("mae", "simmim", "maskfeat", "byol", "dino"), "vision") | {"masked_lm": "text"}
 """Methods that are made for one kind of input."""
 
-UPDATE_KEYS = (
-    "train.updates",
-    "optim.warmup_updates",
-    "teacher.anneal_updates",
-    "views.temperature_updates",
-    "quantiser.anneal_updates",
-    "finetune.updates",
-    "finetune.warmup_updates",
-    "finetune.freeze_updates",
-    "finetune.eval_every",
-)
-
 
 def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
     """All dotted keys of the schema, sections included."""
@@ -302,17 +290,6 @@ def _explain(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     allowed = first["msg"].replace("Input should be", "it must be")
     return f"{key} = {first['input']!r} is not allowed: {allowed}"
-
-
-def scale_updates(values: dict[str, Any], budget: float, keys: tuple[str, ...] = UPDATE_KEYS) -> None:
-    """Multiply the named numbers of updates by `budget`, in place; at least one update remains of some."""
-    if not (isinstance(budget, int | float) and not isinstance(budget, bool) and 0 < budget < math.inf):
-        raise UserError(f"budget = {budget!r} is not allowed: it must be a number above 0")
-    for key in keys:
-        section, name = key.split(".")
-        value = values.get(section, {}).get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            values[section][name] = max(1, round(value * budget))
 
 
 def load(path: Path) -> RunConfig:

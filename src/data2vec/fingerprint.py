@@ -7,7 +7,10 @@ PyYAML only.
 """
 
 import ast
+import contextlib
 import hashlib
+import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -17,11 +20,12 @@ from typing import Any
 import yaml
 
 from data2vec.errors import UserError
+from data2vec.settings import YamlLoader
 
 LENGTH = 16  # hexadecimal digits; 64 bits are plenty to tell versions of a file apart
 
 
-def code_fingerprint(entry: str, source_dir: Path) -> str:
+def code_fingerprint(entry: str, source_dir: Path, memory: Path | None = None) -> str:
     """Fingerprint of a module and of everything of ours that it imports, directly or not.
 
     Imports inside functions and dotted module names in strings (lazy loading) count. So do files that are not
@@ -30,18 +34,45 @@ def code_fingerprint(entry: str, source_dir: Path) -> str:
     Args:
         entry: dotted module name, for instance `data2vec.training.pretrain`.
         source_dir: the folder that holds the package.
+        memory: JSON file that keeps what was found out about a source text, since parsing all of them takes a second.
 
     Raises:
         UserError: if the module does not exist or cannot be parsed.
     """
+    recalled = _recall(memory) if memory else {}
+    _FACTS.update(recalled)
     parts = {}
     for module in sorted(import_closure(entry, source_dir)):
         path = _module_file(module, source_dir)
         assert path is not None  # import_closure only names modules with a file
-        parts[module] = _code_hash(path)
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        parts[module] = _facts(path, package)[0]
         if path.name == "__init__.py":
             parts |= {str(f.relative_to(source_dir)): _bytes_hash(f) for f in _data_files(path.parent)}
+    if memory and not recalled.keys() >= _USED:
+        _remember(memory)
     return _digest(repr(sorted(parts.items())))
+
+
+Facts = tuple[str, list[str]]  # fingerprint of a source text, and dotted names in it that may be modules
+_FACTS: dict[str, Facts] = {}
+_USED: set[str] = set()  # what stands in the memory beyond these is of earlier versions
+
+
+def _recall(memory: Path) -> dict[str, Facts]:
+    """What is in a memory file; nothing if there is none, or one that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        return {key: (str(code), list(names)) for key, (code, names) in json.loads(memory.read_text()).items()}
+    return {}
+
+
+def _remember(memory: Path) -> None:
+    """Write the memory; a folder that cannot be written to only costs the time."""
+    partial = memory.with_name(f"{memory.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(exist_ok=True)
+        partial.write_text(json.dumps({key: _FACTS[key] for key in sorted(_USED)}))
+        partial.replace(memory)
 
 
 def import_closure(entry: str, source_dir: Path) -> set[str]:
@@ -65,9 +96,26 @@ def _imports(module: str, source_dir: Path) -> list[str]:
     assert path is not None
     root = module.partition(".")[0]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    names = {name for node in ast.walk(_parse(path)) for name in _names(node, package)}
-    modules = {_existing(name, source_dir) for name in names if name.partition(".")[0] == root}
+    modules = {_existing(name, source_dir) for name in _facts(path, package)[1] if name.partition(".")[0] == root}
     return sorted(modules - {""})
+
+
+@cache
+def _facts(path: Path, package: str) -> Facts:
+    """About one file of a package; the same text is parsed once, whenever that was."""
+    key = hashlib.sha256(b"\0".join([_own_text(), package.encode(), path.read_bytes()])).hexdigest()
+    _USED.add(key)
+    if key not in _FACTS:
+        tree = _parse(path)
+        names = {name for node in ast.walk(tree) for name in _names(node, package)}
+        _FACTS[key] = _digest(_canonical(tree)), sorted(names)
+    return _FACTS[key]
+
+
+@cache
+def _own_text() -> bytes:
+    """This module, on whose code all facts depend."""
+    return Path(__file__).read_bytes()
 
 
 def _names(node: ast.AST, package: str) -> Iterator[str]:
@@ -115,17 +163,11 @@ def _data_files(package: Path) -> list[Path]:
     return files
 
 
-@cache
 def _parse(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: not valid Python ({error.msg})") from None
-
-
-@cache
-def _code_hash(path: Path) -> str:
-    return _digest(_canonical(_parse(path)))
 
 
 def _canonical(node: object) -> str:
@@ -158,10 +200,11 @@ def config_fingerprint(config_dir: Path, choices: Mapping[str, str]) -> str:
     return _digest(repr({str(f.relative_to(config_dir)): yaml_content(f) for f in sorted(files)}))
 
 
+@cache
 def yaml_content(path: Path) -> str:
     """Parsed content of a YAML file as text; of its comments only Hydra's `# @package` has a meaning."""
     text = path.read_text(encoding="utf-8")
-    return repr((re.findall(r"^# *@package +\S+", text, re.MULTILINE), yaml.safe_load(text)))
+    return repr((re.findall(r"^# *@package +\S+", text, re.MULTILINE), yaml.load(text, YamlLoader)))
 
 
 def _composed_files(config_dir: Path, choices: dict[str, str]) -> set[Path]:
@@ -175,7 +218,7 @@ def _composed_files(config_dir: Path, choices: dict[str, str]) -> set[Path]:
         if path in found or not path.is_file():  # an `optional` group may have no such option
             continue
         found.add(path)
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
         for entry in (content or {}).get("defaults", []) if isinstance(content, dict) else []:
             waiting += _default_files(entry, path, config_dir, choices)
     return found

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+from data2vec.errors import UserError
+
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """NVIDIA cards that this process may use: CUDA_VISIBLE_DEVICES, else what nvidia-smi lists."""
@@ -29,6 +31,12 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
         return []
     cards = [line for line in lines.splitlines() if line.startswith("GPU ")]  # MIG slices are indented
     return [line.partition("(UUID: ")[2].rstrip(") ") or str(i) for i, line in enumerate(cards)]
+
+
+def has_gpu_driver() -> bool:
+    """Whether an NVIDIA or AMD driver is loaded here, or NVIDIA's tool is installed."""
+    loaded = any(Path(path).exists() for path in ("/proc/driver/nvidia/version", "/dev/kfd"))
+    return loaded or shutil.which("nvidia-smi") is not None
 
 
 def job_threads(asked: int, gpus: int, visible: int, cores: int | None) -> int:
@@ -76,8 +84,15 @@ def clear_stale_lock(snakemake_dir: Path) -> IO[str] | None:
 
     Every Snakemake of this project holds an operating-system lock for as long as it lives, which no kill can
     leave behind. Returns that lock, to be kept open, or None if another process has it.
+
+    Raises:
+        UserError: if the folder cannot be written.
     """
-    snakemake_dir.mkdir(exist_ok=True)
+    try:
+        snakemake_dir.mkdir(exist_ok=True)
+        (snakemake_dir / "alive.lock").touch()
+    except OSError as error:
+        raise UserError(f"{snakemake_dir.resolve()}: cannot be written: {error.strerror}") from None
     lock = _try_lock(snakemake_dir / "alive.lock")
     if lock is not None:
         for path in (snakemake_dir / "locks").glob("*.lock"):

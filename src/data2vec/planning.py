@@ -286,13 +286,17 @@ class Plan:
 
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
-        plan = self.modality(run.scale, run.modality)
-        groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
-        labels = {"seed": seed, "scale": run.scale, "experiment": run.experiment, "variant": run.variant}
-        common = {"data_dir": settings.data_dir, "budget": settings.budget}
+        common = {"seed": seed, "data_dir": settings.data_dir, "budget": settings.budget}
         trunk = self.trunk_run(run, seed)
         start = {INIT_TRUNK: trunk} if trunk else {}
-        return [override_text(k, v) for k, v in {**groups, **labels, **common, **run.overrides, **start}.items()]
+        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run), **start}.items()]
+
+    def pretrain_overrides(self, run: Run) -> Overrides:
+        """Groups, labels and keys of a run, its seed and the settings left out."""
+        plan = self.modality(run.scale, run.modality)
+        groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
+        labels = {"scale": run.scale, "experiment": run.experiment, "variant": run.variant}
+        return {**groups, **labels, **run.overrides}
 
     def trunk_run(self, run: Run, seed: int | str) -> str | None:
         """Folder of the run whose blocks a run starts from: the main run of that modality, with the same seed."""

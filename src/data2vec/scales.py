@@ -6,7 +6,7 @@ Light on purpose: standard library and PyYAML (see `settings.py`).
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data2vec.errors import UserError
 from data2vec.settings import known, read_yaml
@@ -41,18 +41,31 @@ CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
 MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune", "tasks")
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
+ESTIMATED = ("pretrain", "finetune")  # stages whose memory and time may be `auto`
 
 Overrides = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one job of a stage asks for: CPU threads, GPUs, memory (MB) and time (minutes)."""
+    """What one job of a stage asks for: CPU threads, GPUs (of all nodes), memory (MB), time (minutes), nodes.
+
+    `auto`: as `costs.py` estimates it for the job.
+    """
 
     threads: int
     gpus: int
-    mem_mb: int
-    runtime: int
+    mem_mb: int | Literal["auto"]
+    runtime: int | Literal["auto"]
+    nodes: int = 1
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """For which card time is estimated (`costs.py`), and which share of its peak training is taken to reach."""
+
+    gpu: str = "cpu"
+    utilisation: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class Scale:
     experiments: list[str]
     modalities: dict[str, ModalityPlan]
     resources: dict[str, Resources]
+    hardware: Estimated
 
 
 @dataclass(frozen=True)
@@ -139,15 +153,20 @@ def read_scale(path: Path, name: str) -> Scale:
     """One file of `config/scale/`. Raises UserError in one line."""
     content = read_yaml(path)
     for key in content:
-        known(key, ["description", "experiments", "modalities", "resources"], f"key in {path.name}")
+        known(key, ["description", "experiments", "modalities", "resources", "hardware"], f"key in {path.name}")
     resources = {}
     for stage in STAGES:
         asked = content.get("resources", {}).get(stage, {})
-        if set(asked) != set(RESOURCE_KEYS):
-            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}")
+        if set(asked) - {"nodes"} != set(RESOURCE_KEYS):
+            raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}, and may give nodes")
         resources[stage] = Resources(**asked)
+        if stage not in ESTIMATED and "auto" in asked.values():
+            raise UserError(f"{path}: resources.{stage}: only those of {' and '.join(ESTIMATED)} can be auto")
+    hardware = content.get("hardware") or {}
+    for key in hardware:
+        known(key, ["gpu", "utilisation"], f"key in {path.name}, hardware")
     modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
-    return Scale(name, content.get("experiments", []), modalities, resources)
+    return Scale(name, content.get("experiments", []), modalities, resources, Estimated(**hardware))
 
 
 def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPlan:

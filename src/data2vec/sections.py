@@ -304,6 +304,9 @@ class TrainConfig(Section):
     workers: Count = Field(2, description="loader processes")
     log_every: Positive = Field(100, description="updates between log lines")
     checkpoint_seconds: Positive = Field(300, description="seconds between saved training states")
+    checkpointing: bool = Field(False, description="compute blocks again in the backward pass: less memory, slower")
+    compile: bool = Field(False, description="torch.compile of the blocks")
+    timeout_seconds: Positive = Field(1800, description="how long one of several processes waits for the others")
     max_bad_steps: Positive = Field(20, description="non-finite updates in a row that stop the run")
     variance_floor: tuple[NonNegative, NonNegative] = Field(
         (0.0, 0.0), description="stop when target_var, pred_var fall below after 5,000 updates; 0 = off"

@@ -45,7 +45,8 @@ class Place:
 
     def build(self, scale: str | None = None) -> str:
         """Build the report and return its page."""
-        page = build_report(self.root / "results", self.reports, self.published, self.root / "experiments", scale)
+        folders = (self.root / "results", self.reports, self.published, self.root / "experiments")
+        page = build_report(*folders, scale, load_synthetic().PROJECT / "config" / "claims.yaml")
         return page.read_text(encoding="utf-8")
 
     def frame(self) -> pd.DataFrame:

@@ -15,8 +15,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIGHT_MODULES = ("__init__", "errors", "settings", "scales", "planning", "fingerprint", "machine", "job")
+LIGHT_MODULES += ("groups", "jobs", "flops", "sizes", "costs")
 ENTRY_MODULES = (
     "compose",
+    "plan",
     "data.prepare",
     "training.pretrain",
     "downstream.probe",

@@ -75,6 +75,9 @@ def main(command: str, words: dict[str, str]) -> None:
         save(reports / "index.html", f"<!doctype html><title>stub</title><p>{len(files)} files")
         save(reports / "tables" / "main.html", "<table><tr><td>50.0</td></tr></table>")
         save(reports / "figures" / "loss.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
+    elif command == "plan":
+        save(Path(words["out"]), "kind\n")
+        save(Path(words["out"]).with_suffix(".md"), "# plan\n")
     else:
         sys.exit(f"unknown command {command}")
 

@@ -38,15 +38,12 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def current(source: Path) -> str:
-    for function in (
-        fingerprint._imports,
-        fingerprint._module_file,
-        fingerprint._parse,
-        fingerprint._code_hash,
-    ):
+def current(source: Path, memory: Path | None = None) -> str:
+    for function in (fingerprint._imports, fingerprint._module_file, fingerprint._facts, fingerprint.yaml_content):
         function.cache_clear()
-    return code_fingerprint("toy.train", source)
+    fingerprint._FACTS.clear()
+    fingerprint._USED.clear()
+    return code_fingerprint("toy.train", source, memory)
 
 
 def test_the_closure_follows_every_kind_of_import(source: Path) -> None:
@@ -129,6 +126,7 @@ def test_a_run_depends_on_the_files_it_composes(
     before = {method: config_fingerprint(groups, {"method": method}) for method in "ab"}
     (groups / file).parent.mkdir(exist_ok=True)
     (groups / file).write_text(text)
+    fingerprint.yaml_content.cache_clear()
     after = {method: config_fingerprint(groups, {"method": method}) for method in "ab"}
     assert (before["a"] != after["a"], before["b"] != after["b"]) == (changes_a, changes_b)
 
@@ -140,3 +138,24 @@ def test_the_workflows_modules_import_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT / "src")})
+
+
+def test_a_memory_changes_nothing_but_the_time(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, plain = tmp_path / "box" / "memory.json", current(source)
+    assert current(source, memory) == plain
+    with monkeypatch.context() as context:
+        context.setattr(fingerprint, "_parse", lambda path: pytest.fail(f"parsed {path} again"))
+        assert current(source, memory) == plain
+    size = memory.stat().st_size
+    (source / "toy/optim.py").write_text("RATE = 2e-3\n")
+    changed = current(source, memory)
+    assert changed == current(source) != plain
+    assert memory.stat().st_size == size  # what it knew about the earlier text is gone
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 3}'])
+def test_a_damaged_memory_is_written_anew(source: Path, tmp_path: Path, content: str) -> None:
+    memory, plain = tmp_path / "memory.json", current(source)
+    memory.write_text(content)
+    assert current(source, memory) == plain
+    assert memory.read_text().startswith('{"')

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data2vec import job
 from data2vec.job import give_gpus, identity, put_aside
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +116,16 @@ def test_the_command_ends_when_what_started_it_is_killed(tmp_path: Path, victim:
     os.kill(starter.pid if victim == "starter" else wrapper, signal.SIGKILL)
     assert wait_until(lambda: not is_alive(pid)) and wait_until(lambda: not is_alive(wrapper))
     starter.wait()
+
+
+def test_a_slurm_job_without_its_cards_stops_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job, "has_gpu_driver", lambda: False)
+    node = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "PATH": "/nowhere"}
+    with pytest.raises(SystemExit) as stop:
+        give_gpus(2, node)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the job asks for 2 GPU(s) and n1 shows none")
+    assert give_gpus(0, node)[0] == node
+    assert give_gpus(2, node | {"CUDA_VISIBLE_DEVICES": "0,1"})[1] == []

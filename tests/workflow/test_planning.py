@@ -210,7 +210,7 @@ def changed(values: dict[str, Any], words: dict[str, str]) -> RunConfig:
     return validate(values)
 
 
-@pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
+@pytest.mark.parametrize("scale", ["embedded", "mini", "cpu", "paper"])
 def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp_path: Path) -> None:
     everything = settings(scale=scale, experiments="all")
     for modality in plan.scale(scale).modalities:

@@ -131,7 +131,8 @@ def test_requirements_and_environment_are_the_same_list() -> None:
     requirements = (ROOT / "requirements.txt").read_text().split()
     assert pip == requirements
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][\w.]*", line) for line in requirements)
-    assert environment["channels"] == ["conda-forge"]
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    assert environment["name"] == "data2vec"  # `conda env create -f` needs one; Snakemake gives a folder instead
     assert {"python=3.11", "pip"} <= {entry for entry in environment["dependencies"] if isinstance(entry, str)}
 
 
@@ -144,3 +145,10 @@ def test_what_the_package_needs_is_pinned() -> None:
 def test_the_profile_that_is_always_read_leaves_clusters_alone() -> None:
     always = yaml.safe_load((ROOT / "workflow/profiles/default/config.yaml").read_text())
     assert not {"default-resources", "resources", "executor", "jobs", "cores", "retries"} & set(always)
+
+
+def test_the_plan_is_a_target_that_nothing_waits_for(shared_project: Any) -> None:
+    done = shared_project.snakemake("-n", "-p", "plan", "--config", "scale=paper", "seeds=3", "modalities=[vision]")
+    assert job_counts(done.stdout) == {"plan": 1, "total": 1}, done.stdout
+    words = "scale=paper 'modalities=[vision]' experiments=default seeds=3 budget=1"
+    assert f"python -m data2vec plan {words}" in done.stdout and "out=reports/plan.csv" in done.stdout

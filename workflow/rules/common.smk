@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import machine, papers, planning, settings
+from data2vec import jobs, machine, papers, planning, settings
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -23,6 +23,7 @@ CODE = {
     "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
     "report": ["data2vec.reporting.report"],
     "paper": ["data2vec.reporting.papers"],
+    "plan": ["data2vec.plan"],
 }
 IMPORTED = planning.imported("{checkpoint}")
 RUN = "results/{scale}/{modality}/{run}/seed{seed}"
@@ -59,7 +60,7 @@ if workflow.is_main_process:
     for word in sys.argv[1:]:
         stop_on_mistake(PLAN.check_target, word, SETTINGS)
     # A Snakemake that was killed leaves its lock behind; one that lives keeps it.
-    ALIVE = machine.clear_stale_lock(Path(".snakemake"))
+    ALIVE = stop_on_mistake(machine.clear_stale_lock, Path(".snakemake"))
 if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
     # Without a number of cards, Snakemake starts every GPU job at once. A request for more cards than there are is
     # cut down to them (the trainer then accumulates to the same batch); `--resources gpu=N` still overrides.
@@ -95,7 +96,12 @@ def stage_plan(wildcards):
 
 
 def run_plan(wildcards):
-    return answer(PLAN.run, wildcards.scale, wildcards.modality, wildcards.run)
+    return named_run(wildcards.scale, wildcards.modality, wildcards.run)
+
+
+@cache
+def named_run(scale, modality, run):
+    return answer(PLAN.run, scale, modality, run)
 
 
 def words(overrides):
@@ -195,6 +201,12 @@ def finetune_words(wildcards):
     return shlex.join([f"init={init}", *start_words(wildcards), *chosen])
 
 
+def plan_words(wildcards):
+    """What decides which jobs there are."""
+    keys = "scale", "modalities", "experiments", "seeds", "budget", "checkpoints"
+    return words({key: getattr(SETTINGS, key) for key in keys})
+
+
 def training_state(wildcards, output):
     """Resumable state. It is no declared output: Snakemake deletes those of a failed job."""
     return str(Path(output.weights).with_name("state.pt"))
@@ -204,7 +216,8 @@ def training_state(wildcards, output):
 @cache
 def code_of(stage):
     """Fingerprint of the modules behind a command and of all of ours that they import."""
-    return "-".join(answer(code_fingerprint, module, SOURCE) for module in CODE[stage])
+    memory = Path(".snakemake/fingerprints.json")
+    return "-".join(answer(code_fingerprint, module, SOURCE, memory) for module in CODE[stage])
 
 
 @cache
@@ -214,8 +227,12 @@ def composed(*choices):
 
 def task_files(wildcards):
     """Content of the files in config/run/task that a fine-tuning composes."""
-    files = answer(PLAN.task_files, wildcards.scale, wildcards.modality, wildcards.task)
-    return [yaml_content(file) for file in files]
+    return task_content(wildcards.scale, wildcards.modality, wildcards.task)
+
+
+@cache
+def task_content(scale, modality, task):
+    return [yaml_content(file) for file in answer(PLAN.task_files, scale, modality, task)]
 
 
 def composed_files(wildcards):
@@ -244,6 +261,12 @@ def recipe_files(wildcards):
     return [yaml_content(file) for file in files]
 
 
+def plan_files(wildcards):
+    """Content of the files that an estimate depends on."""
+    files = sorted([*Path("config/run").rglob("*.yaml"), *Path("config/experiments").glob("*.yaml")])
+    return [yaml_content(file) for file in [*files, Path(f"config/scale/{SETTINGS.scale}.yaml")]]
+
+
 # Threads and resources
 def asked(stage, wildcards):
     scale = getattr(wildcards, "scale", SETTINGS.scale)
@@ -260,10 +283,26 @@ def job_gpus(stage, wildcards):
     return asked(stage, wildcards).gpus
 
 
+def job_nodes(stage, wildcards):
+    return asked(stage, wildcards).nodes
+
+
 def job_memory(stage, wildcards, attempt):
     """More memory with every retry."""
-    return asked(stage, wildcards).mem_mb * attempt
+    need = asked(stage, wildcards).mem_mb
+    return (estimated(stage, wildcards)[0] if need == "auto" else need) * attempt
 
 
 def job_runtime(stage, wildcards, attempt):
-    return asked(stage, wildcards).runtime * attempt
+    need = asked(stage, wildcards).runtime
+    return (estimated(stage, wildcards)[1] if need == "auto" else need) * attempt
+
+
+def estimated(stage, wildcards):
+    """Memory (MB) and time (minutes) of a job for which the scale says `auto`."""
+    return estimate(stage, wildcards.scale, wildcards.modality, wildcards.run, getattr(wildcards, "task", ""))
+
+
+@cache
+def estimate(stage, scale, modality, run, task):
+    return answer(jobs.requested, PLAN, scale, SETTINGS.budget, jobs.Job(stage, modality, run, task))

@@ -1,5 +1,6 @@
 # Linear probe and nearest neighbours on frozen features: of a run or, as the controls `random` and `pixels`, of the
-# same network with random weights and of the pixels themselves.
+# same network with random weights and of the pixels themselves. On a cluster, probes of scales whose probes need no GPU
+# take seconds: they run beside Snakemake instead of waiting in a queue.
 rule probe:
     input:
         data=probe_data,
@@ -16,6 +17,7 @@ rule probe:
         f"{RUN}/probe.log",
     benchmark:
         f"{RUN}/probe.benchmark.tsv"
+    localrule: answer(PLAN.scale, SETTINGS.scale).resources["probe"].gpus == 0
     conda:
         "../../environment.yml"
     threads: partial(job_threads, "probe")

@@ -26,6 +26,7 @@ rule finetune:
     threads: partial(job_threads, "finetune")
     resources:
         gpu=partial(job_gpus, "finetune"),
+        nodes=partial(job_nodes, "finetune"),
         mem_mb=partial(job_memory, "finetune"),
         runtime=partial(job_runtime, "finetune"),
     message:

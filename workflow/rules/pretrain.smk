@@ -24,6 +24,7 @@ rule pretrain:
     threads: partial(job_threads, "pretrain")
     resources:
         gpu=partial(job_gpus, "pretrain"),
+        nodes=partial(job_nodes, "pretrain"),
         mem_mb=partial(job_memory, "pretrain"),
         runtime=partial(job_runtime, "pretrain"),
     message:

@@ -2,6 +2,7 @@ rule report:
     input:
         metrics=TARGETS,
         published=published_numbers,
+        claims="config/claims.yaml",
     output:
         page=report(
             "reports/index.html",
@@ -15,6 +16,7 @@ rule report:
             category="Report",
             labels={"what": "every measurement, one a row"},
         ),
+        claims="reports/claims.md",
         tables=report(
             directory("reports/tables"),
             patterns=["{table}.html"],
@@ -49,4 +51,4 @@ rule report:
         "Writing tables, figures and {output.page} (log: {log})"
     shell:
         "job --log {log} -- python -m data2vec report results=results reports={params.folder} "
-        "published=config/published experiments=config/experiments scale={params.scale}"
+        "published=config/published experiments=config/experiments claims={input.claims} scale={params.scale}"

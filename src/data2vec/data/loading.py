@@ -1,5 +1,9 @@
 """Which samples make up a batch, and batches made by other processes: what all modalities share."""
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -17,8 +21,8 @@ Batch = dict[str, Tensor]
 ORDER_STREAM = 0
 
 
-def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> Iterator[Batch]:
-    """`batches[start]`, ..., `batches[end - 1]`, made in this process or in `workers` others.
+def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0, every: int = 1) -> Iterator[Batch]:
+    """`batches[start]` to `batches[end - 1]`, each or one of `every`, made in this process or in `workers` others.
 
     Batches are pinned when CUDA is there. Torch's global random state is left alone.
 
@@ -28,11 +32,12 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
     made = DataLoader(
         batches,
         batch_size=None,
-        sampler=range(start, end),
+        sampler=range(start, end, every),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         # Without a generator of its own the loader draws its workers' seed from the global one.
         generator=torch.Generator(),
+        worker_init_fn=_outlive_stop_requests,
     )
     try:
         yield from made
@@ -44,6 +49,24 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0) -> I
         # 5 seconds to end them.
         error.__traceback__ = None
     raise UserError(message)
+
+
+def _outlive_stop_requests(worker: int) -> None:
+    """Let the training process save its state first: Slurm and Ctrl-C signal every process of a job.
+
+    A SIGTERM of the training process itself is how torch ends a worker.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of all threads that this process starts, too
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+
+
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def shuffled_indices(count: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:

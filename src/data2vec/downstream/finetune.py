@@ -13,8 +13,10 @@ from data2vec import config as schema
 from data2vec.config import RunConfig
 from data2vec.downstream.task import Scores, Task, task_data
 from data2vec.errors import UserError
+from data2vec.training.batch_split import say_batch, split_finetuning
 from data2vec.training.checkpoint import load_model, save_model
-from data2vec.training.device import Device, choose_device
+from data2vec.training.device import Device, choose_device, prepare_trunks
+from data2vec.training.distributed import Processes, processes
 from data2vec.training.layer_decay import layer_decay_scales
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
@@ -36,21 +38,22 @@ MODALITY_OF = {"images": "vision", "recordings": "speech", "ctc": "speech", "sen
 
 def finetune(config: RunConfig, init_run: Path, run_dir: Path) -> None:
     """Fine-tune the encoder of `init_run` in `run_dir`; an unfinished run is continued."""
-    with RunFolder(run_dir) as folder:
-        if config.finetune.init == "tfidf":
+    with processes(config.train.timeout_seconds) as together, RunFolder(run_dir, together.is_first) as folder:
+        if config.finetune.init != "tfidf":
+            _finetune(config, init_run, folder, together)
+        elif together.is_first:
             from data2vec.downstream.tfidf import fit_control
 
             fit_control(config, folder)
-        else:
-            _finetune(config, init_run, folder)
 
 
-def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
-    ft = config.finetune
-    write_atomic(folder.path / "config.yaml", schema.dump(config))
-    device = choose_device(config.train)
+def _finetune(config: RunConfig, init_run: Path, folder: RunFolder, together: Processes) -> None:
+    if together.is_first:
+        write_atomic(folder.path / "config.yaml", schema.dump(config))
+    device = choose_device(config.train, together.local)
     torch.manual_seed(config.seed)
-    config = _for_finetuning(config)
+    config = split_finetuning(_for_finetuning(config), together.count)
+    ft = config.finetune
     if config.modality != MODALITY_OF[config.task.kind]:
         raise UserError(
             f"task {config.task.name} is about {MODALITY_OF[config.task.kind]}, and {init_run} was pre-trained on "
@@ -58,6 +61,7 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
         )
     build_task: Callable[[RunConfig, Path, Device], Task] = import_module(KINDS[config.task.kind]).build_task
     task = build_task(config, init_run, device)
+    prepare_trunks(task.model, config.train)
     names = [name for name, _ in task.model.named_parameters()]
     # a network from scratch has no layers worth protecting
     scales = layer_decay_scales(names, ft.layer_decay_rule, ft.layer_decay if ft.init == "pretrained" else 1.0)
@@ -65,7 +69,10 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     groups = parameter_groups(task.model.named_parameters(), ft.lr, ft.weight_decay, scales, decay_1d=decay_1d)
     optimizer = Adam(groups, betas=ft.betas, eps=ft.eps or config.optim.eps)
     best = Best(folder, task, f"{identity(config)} {config.task!r} {ft!r}")
-    progress = train(_plan(config, task, best, device), task.model, optimizer, device, folder, best.identity)
+    plan = _plan(config, task, best, together)
+    progress = train(plan, task.model, optimizer, device, folder, best.identity)
+    if not together.is_first:
+        return
     # ---- final artefacts; metrics.json last, because its presence means complete
     chosen = best.restore(ft.updates)
     scores = _evaluate(task, task.reported)
@@ -76,6 +83,7 @@ def _finetune(config: RunConfig, init_run: Path, folder: RunFolder) -> None:
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
+        "processes": together.count,
         "updates": progress.update,
         "samples": progress.samples,
         "parameters": sum(p.numel() for p in task.model.parameters()),
@@ -153,12 +161,14 @@ class Best:
         return record if record["identity"] == self.identity else None
 
 
-def _plan(config: RunConfig, task: Task, best: Best, device: Device) -> Plan:
+def _plan(config: RunConfig, task: Task, best: Best, together: Processes) -> Plan:
     ft, t = config.finetune, config.train
+    whole, unit = (ft.batch_seconds, "s of audio") if config.modality == "speech" else (ft.batch_size, "samples")
+    say_batch(whole, unit, task.accumulation, together.count)
     every = ft.eval_every or max(1, ft.updates // 10)
 
-    def batches(first: int, last: int) -> Iterator[tuple[int, Any]]:
-        for number, batch in enumerate(task.batches(first, last), start=first):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[tuple[int, Any]]:
+        for number, batch in zip(range(first, last, every), task.batches(first, last, every), strict=True):
             yield number // task.accumulation, batch
 
     def loss(item: tuple[int, Any], monitor: bool) -> StepLoss:
@@ -194,4 +204,5 @@ def _plan(config: RunConfig, task: Task, best: Best, device: Device) -> Plan:
         batches,
         loss,
         at_log=at_log,
+        processes=together,
     )

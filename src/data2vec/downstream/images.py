@@ -35,8 +35,9 @@ def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
     micro = math.gcd(ft.batch_size, t.micro_batch) if t.micro_batch else ft.batch_size
     stream = BatchStream(FinetuneImages(train_set, config.vision, ft, chosen), micro, config.seed)
 
-    def batches(first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for number, item in enumerate(loader(stream, first, last, t.workers), start=first):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        made = loader(stream, first, last, t.workers, every)
+        for number, item in zip(range(first, last, every), made, strict=True):
             images, labels = item["images"], item["labels"]
             if ft.mixup > 0 or ft.cutmix > 0:
                 images, labels = _mix(images, labels, config, classes, number)

@@ -77,8 +77,8 @@ def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
     model = RecordingClassifier(config, start_encoder(config, init_run), len(classes)).to(device.torch)
     batches = SpeechBatches(config, train, device)
 
-    def mixed(first: int, last: int) -> Iterator[tuple[SpeechInput, Tensor]]:
-        for batch in batches(first, last):
+    def mixed(first: int, last: int, every: int = 1) -> Iterator[tuple[SpeechInput, Tensor]]:
+        for batch in batches(first, last, every):
             yield _mix(batch, targets[batch.indices], config)
 
     def loss(item: tuple[SpeechInput, Tensor], update: int) -> StepLoss:

@@ -6,6 +6,7 @@ labels are withheld (GLUE), validation scores are reported, as in the papers.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
     scale = 1.0 if train.classes else float(np.abs(train.labels).max())
     targets = torch.from_numpy(train.labels) if train.classes else torch.from_numpy(train.labels / scale).float()
     rows = texts.rows(train)
-    stream = SentenceBatches([rows[i] for i in chosen], targets[chosen], ft.batch_size, config.seed)
+    micro = math.gcd(ft.batch_size, config.train.micro_batch) if config.train.micro_batch else ft.batch_size
+    stream = SentenceBatches([rows[i] for i in chosen], targets[chosen], micro, config.seed)
     model = SentenceClassifier(config, start_encoder(config, init_run), max(1, len(train.classes))).to(device.torch)
 
-    def batches(first: int, last: int) -> Iterator[dict[str, Tensor]]:
-        for number in range(first, last):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[dict[str, Tensor]]:
+        for number in range(first, last, every):
             yield {key: value.to(device.torch, non_blocking=True) for key, value in stream[number].items()}
 
     def loss(batch: dict[str, Tensor], update: int) -> StepLoss:
@@ -79,7 +81,8 @@ def build_task(config: RunConfig, init_run: Path, device: Device) -> Task:
         write_predictions(run_dir, data, predict)
 
     select = metric_names(data.name, train.classes)[0]
-    return Task(model, batches, loss, evaluate, reported=FINAL, select=select, finish=finish)
+    accumulation = ft.batch_size // micro
+    return Task(model, batches, loss, evaluate, accumulation, reported=FINAL, select=select, finish=finish)
 
 
 class Texts:

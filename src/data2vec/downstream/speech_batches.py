@@ -46,9 +46,10 @@ class SpeechBatches:
         self.accumulation = round(ft.batch_seconds / seconds)
         self.stream = PaddedBatches(train, round(seconds * SAMPLE_RATE), config.seed)
 
-    def __call__(self, first: int, last: int) -> Iterator[SpeechInput]:
-        """Batches `first` to `last` - 1, on the device."""
-        for number, item in enumerate(loader(self.stream, first, last, self.config.train.workers), start=first):
+    def __call__(self, first: int, last: int, every: int = 1) -> Iterator[SpeechInput]:
+        """Batches `first` to `last` - 1, each or one of `every`, on the device."""
+        made = loader(self.stream, first, last, self.config.train.workers, every)
+        for number, item in zip(range(first, last, every), made, strict=True):
             yield _input(item, self.config, self.device, number)
 
 

@@ -1,6 +1,6 @@
 """What a fine-tuning task gives to the training loop; each kind of task is one module beside this one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from data2vec.config import RunConfig
 from data2vec.downstream.features import load_encoder
 from data2vec.methods.build import build_encoder
 from data2vec.nn.encoder import Encoder
-from data2vec.training.loop import StepLoss
+from data2vec.training.loop import NumberedBatches, StepLoss
 
 
 @dataclass
@@ -31,14 +31,14 @@ class Scores:
 class Task:
     """One task with its model.
 
-    `batches(first, last)` yields micro-batches by number, each a function of (seed, number) alone; `accumulation` of
-    them make an update. `loss(batch, update)` is called in training mode, `evaluate(split)` in evaluation mode
-    without gradients. `watched` is the split evaluated while training, from which the best weights are chosen when
-    `select` names a metric; without it the last weights stay. The result is that of `reported`.
+    `batches(first, last, every)` yields micro-batches by number, each a function of (seed, number) alone;
+    `accumulation` of them make an update. `loss(batch, update)` is called in training mode, `evaluate(split)` in
+    evaluation mode without gradients. `watched` is the split evaluated while training, from which the best weights are
+    chosen when `select` names a metric; without it the last weights stay. The result is that of `reported`.
     """
 
     model: nn.Module
-    batches: Callable[[int, int], Iterator[Any]]
+    batches: NumberedBatches
     loss: Callable[[Any, int], StepLoss]
     evaluate: Callable[[str], Scores]
     accumulation: int = 1

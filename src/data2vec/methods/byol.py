@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.encoder import Encoder, pool
 
@@ -47,9 +47,9 @@ class BYOL(nn.Module):
         loss = (2 - 2 * (pred * target.roll(B, 0)).sum(-1)).sum()
         pred, target = (x.view(2, B, -1).transpose(0, 1) for x in (pred, target))
         everywhere = torch.ones(B, 2, dtype=torch.bool, device=pred.device)
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_std(pred, everywhere), "target_var": masked_std(target, everywhere)}
+            monitors = {"pred_var": masked_moments(pred, everywhere), "target_var": masked_moments(target, everywhere)}
         return StepOutput({"views": loss}, everywhere.sum(), pred, target.flip(1), monitors)
 
     @torch.no_grad()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import build_targets, loss_scale, masked_std, regression_loss
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import build_targets, loss_scale, masked_moments, regression_loss
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.encoder import Encoder
 
@@ -38,9 +38,9 @@ class Data2Vec(nn.Module):
         # 3. Loss over hidden positions only
         loss = regression_loss(pred, target, self.loss.beta) * is_masked.unsqueeze(-1)
         total = loss.sum() * loss_scale(self.loss.scale, pred.shape[-1])
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_std(pred, is_masked), "target_var": masked_std(target, is_masked)}
+            monitors = {"pred_var": masked_moments(pred, is_masked), "target_var": masked_moments(target, is_masked)}
         return StepOutput({"regression": total}, is_masked.sum(), pred, target, monitors)
 
     @torch.no_grad()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import build_targets, loss_scale, masked_std, regression_loss
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import build_targets, loss_scale, masked_moments, regression_loss
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.decoder import ConvDecoder, masked_noise, scatter_visible
 from data2vec.nn.encoder import Encoder
@@ -55,12 +55,12 @@ class Data2Vec2(nn.Module):
         if self.reconstruct is not None:
             loss = self._reconstruction_loss(batch.inputs, views, hidden)
             terms["reconstruction"] = loss * (scale * self.loss.reconstruction)
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
             repeated = target.repeat_interleave(R // B, 0)
             monitors = {
-                "pred_var": masked_std(pred, is_masked),
-                "target_var": masked_std(repeated, is_masked),
+                "pred_var": masked_moments(pred, is_masked),
+                "target_var": masked_moments(repeated, is_masked),
             }
         return StepOutput(terms, sample_size, pred, target, monitors)
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.encoder import Encoder, pool
 
@@ -43,6 +43,7 @@ class DINO(nn.Module):
 
     center: Tensor
     updates: Tensor
+    seen: Tensor
 
     def __init__(self, config: RunConfig, encoder: Encoder) -> None:
         super().__init__()
@@ -52,7 +53,8 @@ class DINO(nn.Module):
         self.teacher = Teacher(encoder, config.teacher, self.projector)
         self.register_buffer("center", torch.zeros(v.prototypes))
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-        self._seen: list[Tensor] = []  # means of the teacher's outputs since the last update
+        # means of the teacher's outputs since the last update, summed, and their number
+        self.register_buffer("seen", torch.zeros(v.prototypes + 1), persistent=False)
 
     def forward(self, batch: Batch, monitor: bool = False) -> StepOutput:
         """Cross-entropy, mean over pairs of different views, summed over images; `inputs` (B, 2, C, S, S)."""
@@ -69,11 +71,11 @@ class DINO(nn.Module):
         is_other = ~torch.eye(*pairs.shape, dtype=torch.bool, device=pairs.device)
         loss = pairs[is_other].sum() / is_other.sum()
         everywhere = torch.ones(B, 2, dtype=torch.bool, device=pairs.device)
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
             monitors = {
-                "pred_var": masked_std(outputs[:2].transpose(0, 1), everywhere),
-                "target_var": masked_std(target.transpose(0, 1), everywhere),
+                "pred_var": masked_moments(outputs[:2].transpose(0, 1), everywhere),
+                "target_var": masked_moments(target.transpose(0, 1), everywhere),
                 "target_entropy": -torch.special.xlogy(target, target).sum(-1).mean(),
             }
         large = pred[:2].transpose(0, 1)
@@ -91,7 +93,8 @@ class DINO(nn.Module):
         assert self.teacher.head is not None
         outputs = self._outputs(self.teacher.encoder, self.teacher.head, views)
         if self.training:
-            self._seen.append(outputs.mean((0, 1)))
+            self.seen[:-1] += outputs.mean((0, 1))
+            self.seen[-1] += 1
         return ((outputs - self.center) / self.teacher_temperature()).softmax(-1)
 
     def teacher_temperature(self) -> float:
@@ -104,11 +107,11 @@ class DINO(nn.Module):
     def update_teacher(self, decay: float) -> None:
         """Move the teacher towards the student, and the centre towards the teacher's outputs."""
         self.teacher.update(self.encoder, decay, self.projector)
-        if self._seen:
+        if self.seen[-1] > 0:
             # differs: starts at the first mean (published: at 0), else a short run begins with one prototype for all
             decay = self.options.center_decay if self.updates > 0 else 0.0
-            self.center.lerp_(torch.stack(self._seen).mean(0), 1 - decay)
-            self._seen.clear()
+            self.center.lerp_(self.seen[:-1] / self.seen[-1], 1 - decay)
+            self.seen.zero_()
         self.updates += 1
 
     def position_errors(self, output: StepOutput) -> Tensor:

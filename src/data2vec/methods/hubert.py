@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from data2vec.config import RunConfig
 from data2vec.methods.contrast import cosine_errors, cosine_scores
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.modalities.speech import WaveformEncoder
 from data2vec.nn.encoder import Encoder
 
@@ -61,12 +61,12 @@ class Hubert(nn.Module):
             "penalty": penalty * (self.contrast.feature_penalty * sample_size),
         }
         target = self.units.detach()[units]
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
             shares = torch.bincount(hidden, minlength=len(self.units)).float() / len(hidden)
             monitors = {
-                "pred_var": masked_std(pred, is_masked),
-                "target_var": masked_std(target, is_masked),
+                "pred_var": masked_moments(pred, is_masked),
+                "target_var": masked_moments(target, is_masked),
                 "accuracy": (logits.argmax(1) == hidden).float().mean(),
                 "most_frequent_unit": shares.max(),
             }

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std, regression_loss
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments, regression_loss
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.transformer_decoder import TransformerDecoder
 
@@ -36,9 +36,9 @@ class MAE(nn.Module):
         pred = self.decoder(student.x, visible, student.extra)
         # 4. Loss over hidden patches
         loss = (regression_loss(pred, target, 0).mean(-1) * is_masked).sum()
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_std(pred, is_masked), "target_var": masked_std(target, is_masked)}
+            monitors = {"pred_var": masked_moments(pred, is_masked), "target_var": masked_moments(target, is_masked)}
         return StepOutput({"pixels": loss}, is_masked.sum(), pred, target, monitors)
 
     def update_teacher(self, decay: float) -> None:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.nn.encoder import Encoder
 
 
@@ -47,13 +47,13 @@ class MaskedLM(nn.Module):
         x = self.encoder(batch.inputs, batch.padding).x
         logits = self.logits(x[is_selected])
         loss = F.cross_entropy(logits.float(), words[is_selected], reduction="sum")
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
             right = (logits.argmax(-1) == words[is_selected]).float()
             target = F.embedding(words, self._embeddings)
             monitors = {
-                "pred_var": masked_std(x, is_selected),
-                "target_var": masked_std(target, is_selected),
+                "pred_var": masked_moments(x, is_selected),
+                "target_var": masked_moments(target, is_selected),
                 "accuracy": right.mean(),
             }
         return StepOutput({"words": loss}, is_selected.sum(), x, words, monitors)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std, regression_loss
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments, regression_loss
 from data2vec.nn.encoder import Encoder
 
 
@@ -50,9 +50,9 @@ class MaskFeat(nn.Module):
         target = gradient_histograms(batch.inputs, self.patch_size, self.options.hog_bins, self.options.hog_cells)
         pred = self.head(self.encoder(batch.inputs, None, batch.masks).x)
         loss = (regression_loss(pred, target, 0).mean(-1) * is_masked).sum()
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_std(pred, is_masked), "target_var": masked_std(target, is_masked)}
+            monitors = {"pred_var": masked_moments(pred, is_masked), "target_var": masked_moments(target, is_masked)}
         return StepOutput({"gradients": loss}, is_masked.sum(), pred, target, monitors)
 
     def update_teacher(self, decay: float) -> None:

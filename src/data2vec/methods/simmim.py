@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from data2vec.config import RunConfig
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.nn.encoder import Encoder
 
 
@@ -28,9 +28,9 @@ class SimMIM(nn.Module):
         target = local.pixels(batch.inputs, False)
         pred = self.head(self.encoder(batch.inputs, None, batch.masks).x)
         loss = ((pred.float() - target).abs().mean(-1) * is_masked).sum()
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_std(pred, is_masked), "target_var": masked_std(target, is_masked)}
+            monitors = {"pred_var": masked_moments(pred, is_masked), "target_var": masked_moments(target, is_masked)}
         return StepOutput({"pixels": loss}, is_masked.sum(), pred, target, monitors)
 
     def update_teacher(self, decay: float) -> None:

@@ -1,11 +1,15 @@
 """What goes into a training step and what comes out of it; the same for every method and modality."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from data2vec.methods.targets import Moments
 from data2vec.nn.encoder import Masks
+
+Monitors = Mapping[str, Tensor | Moments]  # what the log shows beside the loss
 
 
 @dataclass
@@ -45,7 +49,7 @@ class StepOutput:
     sample_size: Tensor  # number of hidden positions; the optimiser sees sum(terms) / sample_size
     pred: Tensor  # (R, T, D); over views, T counts those
     target: Tensor  # (B or R, T, D) float32; word ids (B, T) in masked language models
-    monitors: dict[str, Tensor] = field(default_factory=dict)
+    monitors: Monitors = field(default_factory=dict)
 
     @property
     def loss(self) -> Tensor:

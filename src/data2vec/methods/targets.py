@@ -4,7 +4,7 @@ data2vec paper section 3.3, algorithms.md 4.5, 5.4, 6.2, 7.7, 7.8.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -66,16 +66,28 @@ def loss_scale(scale: str | float, dim: int) -> float:
     return named[scale] if isinstance(scale, str) else scale
 
 
-@torch.no_grad()
-def masked_std(y: Tensor, is_masked: Tensor) -> Tensor:
-    """Collapse monitor: mean over channels of the standard deviation over hidden positions.
+class Moments(NamedTuple):
+    """Sums over hidden positions, float64: their number (), of the values (D,), of their squares (D,).
 
-    `y` (R, T, D), `is_masked` (R, T) -> scalar; sqrt(var + 1e-6) with the unbiased variance
-    (algorithms.md 1.7). Near 0 means that every position gets the same prediction.
+    Those of several micro-batches or processes add up.
     """
-    weight = is_masked.unsqueeze(-1).float()
-    n = weight.sum()
-    y = y.float()
-    mean = (y * weight).sum((0, 1)) / n
-    variance = ((y - mean).square() * weight).sum((0, 1)) / (n - 1)
-    return (variance + 1e-6).sqrt().mean()
+
+    number: Tensor
+    total: Tensor
+    squares: Tensor
+
+    def spread(self) -> Tensor:
+        """Collapse monitor: mean over channels of the standard deviation over hidden positions, ().
+
+        sqrt(var + 1e-6) with the unbiased variance (algorithms.md 1.7). Near 0 means that every position gets the
+        same prediction.
+        """
+        variance = (self.squares - self.total.square() / self.number).clamp(min=0) / (self.number - 1)
+        return (variance + 1e-6).sqrt().mean()
+
+
+@torch.no_grad()
+def masked_moments(y: Tensor, is_masked: Tensor) -> Moments:
+    """Of the hidden positions `is_masked` (R, T) of `y` (R, T, D)."""
+    hidden = y[is_masked].double()
+    return Moments(is_masked.sum().double(), hidden.sum(0), hidden.square().sum(0))

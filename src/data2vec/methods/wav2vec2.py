@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from data2vec.config import RunConfig
 from data2vec.methods.contrast import at_positions, cosine_errors, cosine_scores
-from data2vec.methods.step import Batch, StepOutput
-from data2vec.methods.targets import masked_std
+from data2vec.methods.step import Batch, Monitors, StepOutput
+from data2vec.methods.targets import masked_moments
 from data2vec.modalities.speech import WaveformEncoder
 from data2vec.nn.encoder import Encoder
 from data2vec.nn.quantiser import GumbelQuantiser, code_shares, perplexity
@@ -71,11 +71,11 @@ class Wav2Vec2(nn.Module):
             "penalty": penalty * (self.contrast.feature_penalty * sample_size),
         }
         placed = at_positions(target.detach(), is_masked)
-        monitors = {}
+        monitors: Monitors = {}
         if monitor:
             monitors = {
-                "pred_var": masked_std(pred, is_masked),
-                "target_var": masked_std(placed, is_masked),
+                "pred_var": masked_moments(pred, is_masked),
+                "target_var": masked_moments(placed, is_masked),
                 "accuracy": (logits.argmax(1) == 0).float().mean(),
                 "soft_perplexity": perplexity(shares),
                 "code_perplexity": perplexity(code_shares(quantised.logits.argmax(-1), shares.shape[-1])),

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from data2vec.nn.positions import RelativePositionBias
 
@@ -181,6 +182,7 @@ class Transformer(nn.Module):
         self.norm = norm
         self.relative_positions = relative_positions
         self.layer_drop = layer_drop
+        self.checkpointing = False  # compute a block again in the backward pass instead of keeping its tensors
         self.window: tuple[int, float] | None = None  # (extra tokens, share of positions that one may see)
 
     def forward(
@@ -203,7 +205,11 @@ class Transformer(nn.Module):
         for i, block in enumerate(self.blocks):
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
                 continue
-            x, features = block(x, bias[i] if bias is not None and bias.dim() == 5 else bias)
+            own = bias[i] if bias is not None and bias.dim() == 5 else bias
+            if self.checkpointing and torch.is_grad_enabled():
+                x, features = checkpoint(block, x, own, use_reentrant=False)
+            else:
+                x, features = block(x, own)
             if feature is not None:
                 collected.append(getattr(features, feature))
         return (x if self.norm is None else self.norm(x)), collected

@@ -113,9 +113,9 @@ def _class(table: Table, column: str) -> str:
 
 def _kind(status: str) -> str:
     """CSS class of a status phrase: colour only repeats what the words say."""
-    if status in ("reproduced", "better than every control", "better than published", "same direction"):
+    if status in ("reproduced", "better than every control", "better than published", "same direction", "supported"):
         return "good"
-    if status.startswith(("worse", "opposite", "unreadable", "not a number")):
+    if status.startswith(("worse", "opposite", "unreadable", "not a number", "contradicted")):
         return "bad"
     return "plain"
 

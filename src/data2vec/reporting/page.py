@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from data2vec.reporting.claims import Claims
 from data2vec.reporting.drawing import Figure
 from data2vec.reporting.files import Issue, write_text
 from data2vec.reporting.formats import Table, to_html
@@ -45,6 +46,7 @@ class Page:
     scales: list[str]
     sections: list[Section]  # one a modality
     ablations: list[AblationPart]
+    claims: list[Claims]  # one a scale
     issues: list[Issue]
     provenance: list[tuple[str, str]]
     commands: list[tuple[str, str]]  # (run, the command that made it)

@@ -9,6 +9,8 @@ import pandas as pd
 from data2vec.errors import UserError
 from data2vec.reporting import comparison, drawing, figures_curves, glue, tables
 from data2vec.reporting import experiments as exp
+from data2vec.reporting.claims import Place, judge_claims, write_markdown
+from data2vec.reporting.claims import tables as tabulate_claims
 from data2vec.reporting.collect import Collected, collect, load_results, save_results
 from data2vec.reporting.drawing import Figure
 from data2vec.reporting.figures_ablation import ablation
@@ -16,16 +18,24 @@ from data2vec.reporting.figures_labels import label_amount
 from data2vec.reporting.files import Issue, short_path
 from data2vec.reporting.formats import write_table
 from data2vec.reporting.gaps import find_gaps
+from data2vec.reporting.ledger import Ledger, load_ledger
 from data2vec.reporting.names import modality_label, modality_rank
 from data2vec.reporting.page import AblationPart, Page, write_page
 from data2vec.reporting.provenance import provenance
 from data2vec.reporting.published import load_published
-from data2vec.reporting.sections import section
+from data2vec.reporting.sections import Section, section
 
 log = logging.getLogger(__name__)
 
 
-def build_report(results: Path, reports: Path, published: Path, experiments: Path, scale: str | None = None) -> Path:
+def build_report(
+    results: Path,
+    reports: Path,
+    published: Path,
+    experiments: Path,
+    scale: str | None = None,
+    claims: Path | None = None,
+) -> Path:
     """Write the whole report into `reports` and return the path of its index.html.
 
     Args:
@@ -34,10 +44,12 @@ def build_report(results: Path, reports: Path, published: Path, experiments: Pat
         published: folder with the published numbers (`vision.csv` …).
         experiments: folder with the experiment files; may be absent.
         scale: report on this scale only; None for all that are there.
+        claims: the claims ledger; None for a report without verdicts.
 
     Raises:
-        UserError: there is nothing to report.
+        UserError: there is nothing to report, or the ledger is wrong.
     """
+    ledger = None if claims is None else load_ledger(claims)
     collected = collect(results, scale)
     if collected.frame.empty:
         raise UserError(_nothing(results, scale, collected.issues))
@@ -48,14 +60,17 @@ def build_report(results: Path, reports: Path, published: Path, experiments: Pat
     known = exp.load_experiments(experiments, issues)
     numbers = load_published(published, issues)
     with drawing.style():
-        page = _page(frame, numbers, known, collected, issues, _command(results, reports, published, scale))
+        page = _page(frame, numbers, known, ledger, collected, issues, _command(results, reports, published, scale))
         for figure in _figures(page):
             drawing.save(figure, reports / "figures")
     for part in page.sections:
         for table in part.tables():
             write_table(table, reports / "tables")
-    for table in [*(part.table for part in page.ablations), tables.missing(page.issues)]:
+    last = [tables.missing(page.issues), *(tabulate_claims(page.claims) if page.claims else [])]
+    for table in [*(part.table for part in page.ablations), *last]:
         write_table(table, reports / "tables")
+    if page.claims:
+        write_markdown(page.claims, reports / "claims.md")
     target = write_page(page, reports / "figures", reports / "index.html")
     log.info(
         "report: %d measurements of %d runs, %d gaps, in %s",
@@ -71,6 +86,7 @@ def _page(
     frame: pd.DataFrame,
     numbers: pd.DataFrame,
     known: dict[str, exp.Experiment],
+    ledger: Ledger | None,
     collected: Collected,
     issues: list[Issue],
     command: str,
@@ -78,13 +94,17 @@ def _page(
     """Draw and tabulate everything; `issues` gains what is found on the way."""
     steps = figures_curves.load_curves(collected.runs, issues)
     run = sorted(set(frame["experiment"]) - {"main"})
+    sections = [
+        section(modality, frame, collected.runs, steps, numbers, issues)
+        for modality in sorted(set(frame["modality"]), key=modality_rank)
+    ]
+    ablations = [_ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run]
+    judged = [] if ledger is None else judge_claims(ledger, frame, numbers, _places(sections, ablations), issues)
     return Page(
         scales=sorted(set(frame["scale"])),
-        sections=[
-            section(modality, frame, collected.runs, steps, numbers, issues)
-            for modality in sorted(set(frame["modality"]), key=modality_rank)
-        ],
-        ablations=[_ablation(known.get(name) or exp.undescribed(name, frame), frame, numbers, steps) for name in run],
+        sections=sections,
+        ablations=ablations,
+        claims=judged,
         issues=sorted({*issues, *find_gaps(frame, numbers, known)}),
         provenance=provenance(collected.runs),
         commands=_commands(collected),
@@ -111,6 +131,20 @@ def _ablation(
         table=comparison.table(experiment, parts),
         curves=figures_curves.of_experiment(steps, experiment.name, experiment.axis),
     )
+
+
+def _places(sections: list[Section], ablations: list[AblationPart]) -> dict[str, Place]:
+    """Where the page shows what the claims are judged by."""
+    main = {
+        f"main-{part.modality}": Place(
+            f"controls-{part.modality}", f"{part.title}: scores", part.controls.name, part.scores_figure.name
+        )
+        for part in sections
+    }
+    varied = {
+        part.name: Place(f"ablation-{part.name}", part.title, part.table.name, part.figure.name) for part in ablations
+    }
+    return main | varied
 
 
 def _figures(page: Page) -> list[Figure]:

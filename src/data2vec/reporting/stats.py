@@ -70,13 +70,27 @@ def paired_interval(ours: dict[str, Any], other: dict[str, Any]) -> tuple[float,
     differences = [
         value - theirs[seed] for seed, value in zip(ours["seeds"], ours["values"], strict=True) if seed in theirs
     ]
-    if len(differences) < PAIRS_MIN:
+    return mean_interval(differences)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Student's interval of the mean of `values`, one a seed; None below three."""
+    if len(values) < PAIRS_MIN:
         return None
-    mean, error = sum(differences) / len(differences), float(tests.sem(differences))
+    mean, error = sum(values) / len(values), float(tests.sem(values))
     if error == 0:
         return mean, mean
-    low, high = tests.t.interval(0.95, len(differences) - 1, loc=mean, scale=error)
+    low, high = tests.t.interval(confidence, len(values) - 1, loc=mean, scale=error)
     return float(low), float(high)
+
+
+def ordered_trend(scores: pd.DataFrame) -> float:
+    """Page's test: the probability, without a trend, of scores that rise this clearly along the columns.
+
+    One row a seed, so that what a seed does to all its runs is no evidence; one column a value, in their order, three
+    or more. No gaps. For falling scores hand in their negatives.
+    """
+    return float(tests.page_trend_test(scores.to_numpy()).pvalue)
 
 
 def trend(points: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ random batch.
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from data2vec.methods.step import Batch
 from data2vec.modalities.speech import draw_masks
 from data2vec.modalities.tokens import text_views
 from data2vec.nn.encoder import Masks
+from data2vec.plan import keep_measurement
 from data2vec.training.device import choose_device
 from data2vec.training.image_streams import view_batch
 from data2vec.training.optim import Adam, parameter_groups
@@ -31,15 +33,18 @@ log = logging.getLogger(__name__)
 WARMUP, TIMED = 2, 9
 
 
-def benchmark(config: RunConfig) -> dict[str, float]:
-    """Measure; logs and returns milliseconds (median, least), views per second and peak memory in bytes."""
+def benchmark(config: RunConfig, keep: Path | None = None) -> dict[str, float]:
+    """Measure; logs and returns milliseconds (median, least), views per second and peak memory in bytes.
+
+    `keep`: file to which the median is added for `python -m data2vec plan`.
+    """
     device = choose_device(config.train)
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch).train()
     trained = [(n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")]
     optimizer = Adam(parameter_groups(trained, config.optim.lr, config.optim.weight_decay))
     rng = np.random.default_rng(config.seed)
-    make = {"vision": _images, "speech": _speech, "text": _text}[config.modality](config, rng)
+    make = random_batches(config, rng)
     times = []
     for _ in range(WARMUP + TIMED):
         start = _now(device.torch)
@@ -65,7 +70,14 @@ def benchmark(config: RunConfig) -> dict[str, float]:
         *(config.method, config.modality, size, device.precision, median, result["least_ms"]),
         *(result["views_per_second"], result["peak_memory_bytes"] / 2**30),
     )
+    if keep is not None:
+        keep_measurement(config, device.name, median / 1000, keep)
     return result
+
+
+def random_batches(config: RunConfig, rng: np.random.Generator) -> Callable[[], Batch]:
+    """Batches of random inputs as large as a forward pass takes; every call draws new masks."""
+    return {"vision": _images, "speech": _speech, "text": _text}[config.modality](config, rng)
 
 
 def _images(config: RunConfig, rng: np.random.Generator) -> Callable[[], Batch]:

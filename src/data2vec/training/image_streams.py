@@ -34,8 +34,8 @@ def image_batches(config: RunConfig) -> Batches:
 
     stream = BatchStream(PretrainImages(dataset, augmentation), micro_batch_size(config), config.seed, extra=masks)
 
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers, every):
             yield Batch(item["images"], Masks(item["is_masked"], item.get("visible")))
 
     return batches
@@ -65,8 +65,8 @@ def view_batches(config: RunConfig, dataset: ImageSet, augmentation: Augmentatio
     kinds = {"images": (2, large), "crops": (v.local if config.method == "dino" else 0, small)}
     stream = ViewStream(dataset, micro_batch_size(config), config.seed, kinds)
 
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers, every):
             yield view_batch(config, item["images"], item.get("crops"))
 
     return batches

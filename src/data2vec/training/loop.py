@@ -1,7 +1,8 @@
 """The training loop, the same for pre-training and fine-tuning.
 
 It reads straight down: save, draw the batch, forward and backward, clip, step, follow, log. A run that was
-killed continues with the same bits: batches, masks and dropout depend on (seed, update) only.
+killed continues with the same bits: batches, masks and dropout depend on (seed, number of the micro-batch) only. For
+the same reason several processes, which share the micro-batches of an update, train as one would.
 """
 
 import logging
@@ -10,21 +11,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from data2vec.errors import UserError
+from data2vec.methods.targets import Moments
 from data2vec.training.checkpoint import load_state, save_state
 from data2vec.training.device import Device
+from data2vec.training.distributed import ALONE, Processes
 from data2vec.training.optim import Adam, set_learning_rate
 from data2vec.training.run_folder import RunFolder
 from data2vec.training.schedules import LearningRate
+from data2vec.training.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,15 @@ class StepLoss:
     total: Tensor
     sample_size: Tensor | int
     samples: int
-    log: dict[str, Tensor | float] = field(default_factory=dict)
+    log: dict[str, Tensor | Moments | float] = field(default_factory=dict)
+
+
+class NumberedBatches(Protocol):
+    """Micro-batches by number: `first` to `last` - 1, each or one of `every`."""
+
+    def __call__(self, first: int, last: int, every: int = 1) -> Iterator[Any]:
+        """Of these numbers."""
+        ...
 
 
 @dataclass
@@ -51,10 +63,11 @@ class Plan:
     checkpoint_seconds: float
     max_bad_steps: int
     schedule: LearningRate
-    batches: Callable[[int, int], Iterator[Any]]  # (first, last) micro-batch numbers -> batches
+    batches: NumberedBatches
     loss: Callable[[Any, bool], StepLoss]  # (batch, log this step?) -> loss
     after_step: Callable[[int], dict[str, float]] = lambda update: {}  # e.g. the teacher follows
     at_log: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda update, record: {}  # evaluate, stop
+    processes: Processes = ALONE
 
 
 @dataclass
@@ -79,8 +92,11 @@ def train(plan: Plan, model: nn.Module, optimizer: Adam, device: Device, folder:
         Interrupted: on SIGTERM, SIGINT or SIGUSR1, with the state saved.
         UserError: if gradients stay non-finite, with the reason.
     """
-    with _stop_requests() as stop, closing(_tensorboard(folder.path)) as writer:
-        return _train(plan, model, optimizer, device, folder, identity, stop, writer)
+    with _stop_requests() as stop, _tensorboard(folder.path, plan.processes) as writer:
+        try:
+            return _train(plan, model, optimizer, device, folder, identity, stop, writer)
+        except torch.cuda.OutOfMemoryError as error:
+            raise UserError(out_of_memory(str(error))) from None
 
 
 def _train(
@@ -94,35 +110,47 @@ def _train(
     writer: Any,
 ) -> Progress:
     scaler = torch.amp.GradScaler(device.torch.type, enabled=device.precision == "fp16")
-    progress = _resume(folder, model, optimizer, scaler, device, identity)
+    processes = plan.processes
+    progress = _resume(folder, model, optimizer, scaler, identity, processes)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    bar = tqdm(total=plan.updates, initial=progress.update, disable=not sys.stderr.isatty(), unit="update")
-    batches = plan.batches(progress.update * plan.accumulation, plan.updates * plan.accumulation)
+    bar = tqdm(total=plan.updates, initial=progress.update, disable=not _is_shown(processes), unit="update")
+    numbers = processes.own(range(progress.update * plan.accumulation, plan.updates * plan.accumulation))
+    batches = plan.batches(numbers.start, numbers.stop, numbers.step)
     saved = clock = logged_at = time.monotonic()
     logged = progress.samples
     model.train()
 
     while progress.update < plan.updates:
-        # ---- save: now and then, and when asked to leave
-        if stop or time.monotonic() - saved > plan.checkpoint_seconds:
+        # ---- save: now and then, and when one of the processes was asked to leave
+        must_leave = processes.any(bool(stop), f"the start of update {progress.update + 1}")
+        if must_leave or time.monotonic() - saved > plan.checkpoint_seconds:
             progress.seconds += time.monotonic() - clock
-            _save(folder, model, optimizer, scaler, progress, identity)
+            if processes.is_first:
+                _save(folder, model, optimizer, scaler, progress, identity)
             saved = clock = time.monotonic()
-            if stop:
-                raise Interrupted(f"stopped by signal {stop[0]} after update {progress.update}; run again to go on")
+            if must_leave:
+                processes.barrier("the last save")  # torchrun ends all when one leaves
+                name = stop[0] if stop else "to another process"
+                raise Interrupted(f"stopped by signal {name} after update {progress.update}; run again to go on")
         # ---- forward and backward, over the micro-batches of one update
         update = progress.update
-        torch.manual_seed(plan.seed + update)  # dropout and noise of an update depend on its number only
         lr = set_learning_rate(optimizer, plan.schedule, update)
         is_logged = (update + 1) % plan.log_every == 0 or update + 1 == plan.updates or update == 0
         optimizer.zero_grad(set_to_none=True)
         size: Tensor | int = 0
-        for _ in range(plan.accumulation):
+        samples, tally = 0, Tally()
+        for number in processes.own(range(update * plan.accumulation, (update + 1) * plan.accumulation)):
+            torch.manual_seed(plan.seed + number)  # dropout and noise of a micro-batch depend on its number only
             with device.autocast():
                 part = plan.loss(next(batches), is_logged)
             scaler.scale(part.total).backward()
             size = size + part.sample_size
-            progress.samples += part.samples
+            samples += part.samples
+            if is_logged:
+                tally.add(part)
+        if processes.count > 1:
+            size, samples = processes.sum_gradients(parameters, size, samples, f"the gradients of update {update + 1}")
+        progress.samples += samples
         # ---- clip and step; a non-finite gradient skips the step
         scaler.unscale_(optimizer)
         grad_norm = _normalise_and_clip(parameters, size, plan.clip_norm)
@@ -148,18 +176,18 @@ def _train(
                 "update": progress.update,
                 "samples": progress.samples,
                 "seconds": round(progress.seconds + now - clock, 3),
-                "loss": float(part.total.detach()) / max(1, int(part.sample_size)),
-                **{k: float(torch.as_tensor(v).detach()) for k, v in part.log.items()},
+                **tally.values(processes, f"the log of update {progress.update}"),
                 "lr": lr,
                 "grad_norm": grad_norm,
                 **followed,
                 "examples_per_second": round((progress.samples - logged) / max(now - logged_at, 1e-9), 2),
                 "skipped_steps": progress.skipped,
             }
-            before = time.monotonic()
-            record |= plan.at_log(progress.update, record)
-            clock += time.monotonic() - before  # evaluation is not training time
-            _report(folder, writer, bar, record, plan.updates)
+            if processes.is_first:
+                before = time.monotonic()
+                record |= plan.at_log(progress.update, record)
+                clock += time.monotonic() - before  # evaluation is not training time
+                _report(folder, writer, bar, record, plan.updates)
             logged, logged_at = progress.samples, time.monotonic()
         bar.update(progress.update - bar.n)
 
@@ -179,11 +207,24 @@ def _normalise_and_clip(parameters: list[Tensor], size: Tensor | int, clip_norm:
     return float(norm)
 
 
+def out_of_memory(message: str) -> str:
+    """What to do when a card's memory is full, in one line."""
+    return (
+        f"the card's memory is full ({message.split('. ')[0]}). Lower train.micro_batch (speech: speech.micro_seconds, "
+        "finetune.micro_seconds), which keeps the batch of an update; or train.checkpointing=true, which keeps one "
+        "tensor for each block and takes about a third more time; or train.precision=bf16"
+    )
+
+
 def _resume(
-    folder: RunFolder, model: nn.Module, optimizer: Adam, scaler: Any, device: Device, identity: str
+    folder: RunFolder, model: nn.Module, optimizer: Adam, scaler: Any, identity: str, processes: Processes
 ) -> Progress:
-    folder.clear_leftovers()
-    state = load_state(folder.state, identity)
+    if processes.is_first:
+        folder.clear_leftovers()
+        state = load_state(folder.state, identity)
+    processes.barrier("the saved state")  # the first one may have put it aside
+    if not processes.is_first:
+        state = load_state(folder.state, identity)
     progress = Progress()
     if state is not None:
         model.load_state_dict(state["model"])
@@ -191,7 +232,9 @@ def _resume(
         scaler.load_state_dict(state["scaler"])
         progress = Progress(**state["progress"])
         log.info("resuming after update %d", progress.update)
-    folder.truncate_log(progress.update)
+    if processes.is_first:
+        folder.truncate_log(progress.update)
+    processes.copy_from_first(model, "the first weights")
     return progress
 
 
@@ -221,10 +264,16 @@ def _stop_requests() -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def _tensorboard(path: Path) -> Any:
+def _is_shown(processes: Processes) -> bool:
+    return processes.is_first and sys.stderr.isatty()
+
+
+def _tensorboard(path: Path, processes: Processes) -> Any:
+    if not processes.is_first:
+        return nullcontext()
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(path / "tensorboard")
+    return closing(SummaryWriter(path / "tensorboard"))
 
 
 def _report(folder: RunFolder, writer: Any, bar: Any, record: dict[str, Any], total: int) -> None:

@@ -13,11 +13,14 @@ from data2vec.config import RunConfig
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.errors import UserError
 from data2vec.methods.build import Method, build_method
+from data2vec.methods.dino import DINO
 from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
+from data2vec.training.batch_split import say_batch, split_pretraining
 from data2vec.training.checkpoint import VOCABULARY, save_model
 from data2vec.training.collapse import block_ranks
-from data2vec.training.device import Device, choose_device
+from data2vec.training.device import Device, choose_device, prepare_trunks
+from data2vec.training.distributed import Processes, processes
 from data2vec.training.loop import Plan, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.picture import save_picture
@@ -34,26 +37,29 @@ LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "task", "finetu
 
 def pretrain(config: RunConfig, run_dir: Path) -> None:
     """Pre-train as configured; an unfinished run in `run_dir` is continued. Leaves the files of a run folder."""
-    with RunFolder(run_dir) as folder:
-        if _is_complete(folder, config):
+    with processes(config.train.timeout_seconds) as together, RunFolder(run_dir, together.is_first) as folder:
+        if together.any(together.is_first and _is_complete(folder, config), "the run folder"):
             log.info("%s is complete; delete it to run again", run_dir)
         else:
-            _pretrain(config, folder)
+            _pretrain(config, folder, together)
 
 
-def _pretrain(config: RunConfig, folder: RunFolder) -> None:
-    write_atomic(folder.path / "config.yaml", schema.dump(config))
-    device = choose_device(config.train)
+def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None:
+    if together.is_first:
+        write_atomic(folder.path / "config.yaml", schema.dump(config))
+    device = choose_device(config.train, together.local)
+    published, config = config, split_pretraining(config, together.count)
     batches = pretraining_batches(config)
-    meta = {"config": schema.dump(config)}
+    meta = {"config": schema.dump(published)}
     if config.modality == "text":
         meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
     if config.model.init_trunk is not None:
         start_trunk(method, Path(config.model.init_trunk))
-    if isinstance(method, Hubert):
+    if isinstance(method, Hubert) and together.is_first:
         set_units(method, config, folder, identity(config))
+    prepare_trunks(method, config.train)
     optimizer = Adam(
         parameter_groups(
             ((n, p) for n, p in method.named_parameters() if not n.startswith("teacher.")),
@@ -64,8 +70,10 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
         betas=config.optim.betas,
         eps=config.optim.eps,
     )
-    plan = _plan(config, method, batches, device)
+    plan = _plan(config, method, batches, device, together)
     progress = train(plan, method, optimizer, device, folder, identity(config) + meta.get(VOCABULARY, ""))
+    if not together.is_first:
+        return
     # ---- final artefacts; metrics.json last, because its presence means complete
     save_model(folder.model, method, meta)
     with device.autocast():
@@ -73,6 +81,7 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
+        "processes": together.count,
         "updates": progress.update,
         "samples": progress.samples,
         "parameters": sum(p.numel() for n, p in method.named_parameters() if not n.startswith("teacher.")),
@@ -97,7 +106,7 @@ def _pretrain(config: RunConfig, folder: RunFolder) -> None:
 def identity(config: RunConfig) -> str:
     """Digest of everything that determines the result of a run; a state of another one is not resumed."""
     values = config.model_dump(mode="json", exclude=set(LABELS))
-    for key in ("log_every", "checkpoint_seconds", "workers"):
+    for key in ("log_every", "checkpoint_seconds", "workers", "timeout_seconds", "checkpointing"):
         values["train"].pop(key)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -109,24 +118,26 @@ def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
     return identity(schema.load(folder.path / "config.yaml")) == identity(config)
 
 
-def _plan(config: RunConfig, method: Method, batches: Batches, device: Device) -> Plan:
+def _plan(config: RunConfig, method: Method, batches: Batches, device: Device, together: Processes) -> Plan:
     t, o = config.train, config.optim
     accumulation = micro_batches(config)
     if config.modality == "speech":
         whole, unit = config.speech.batch_seconds, "s of audio"
     else:
         whole, unit = float(t.batch_size), "samples"
-    log.info("batch: %g %s per forward x 1 device x %d = %g", whole / accumulation, unit, accumulation, whole)
+    say_batch(whole, unit, accumulation, together.count)
 
     def loss(batch: Batch, monitor: bool) -> StepLoss:
         output = method(batch, monitor=monitor)
         values: dict[str, Any] = {}
         if monitor:
             values = {f"loss_{k}": v / output.sample_size for k, v in output.terms.items()}
-            values |= output.monitors | {"masked_share": batch.masks.is_masked.float().mean()}
+            values |= {**output.monitors, "masked_share": batch.masks.is_masked.float().mean()}
         return StepLoss(output.loss, output.sample_size, len(batch.inputs), values)
 
     def after_step(update: int) -> dict[str, float]:
+        if isinstance(method, DINO):
+            together.sum_tensor(method.seen, f"the centre of update {update}")
         decay = ema_decay(update, config.teacher.start, config.teacher.end, config.teacher.anneal_updates)
         method.update_teacher(decay)
         return {"ema_decay": decay}
@@ -152,8 +163,9 @@ def _plan(config: RunConfig, method: Method, batches: Batches, device: Device) -
         t.checkpoint_seconds,
         t.max_bad_steps,
         schedule,
-        lambda first, last: (batch.to(device.torch) for batch in batches(first, last)),
+        lambda first, last, every=1: (batch.to(device.torch) for batch in batches(first, last, every)),
         loss,
         after_step,
         at_log,
+        together,
     )

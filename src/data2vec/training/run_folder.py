@@ -40,13 +40,17 @@ def write_atomic(path: Path, content: str | bytes | memoryview) -> None:
 class RunFolder:
     """A run's folder, locked while a process works in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_writer: bool = True) -> None:
+        """Of several processes that train together only one `is_writer`, and locks the folder for all."""
         self.path = path
         self.checkpoint = path / "checkpoint"
         self.model = self.checkpoint / "model.safetensors"
         self.state = self.checkpoint / "state.pt"
         self.log = path / "metrics.jsonl"
         self.started = _now()
+        self._lock: IO[str] | None = None
+        if not is_writer:
+            return
         try:
             self.checkpoint.mkdir(parents=True, exist_ok=True)
             self._lock = (path / ".lock").open("w")
@@ -62,7 +66,8 @@ class RunFolder:
 
     def __exit__(self, *error: object) -> None:
         """Release the lock."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def clear_leftovers(self) -> None:
         """Remove temporary files of killed writers."""

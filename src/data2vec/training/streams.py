@@ -6,7 +6,7 @@ Batch number n depends on (seed, n) alone, so a resumed run needs no state of th
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,15 @@ from data2vec.modalities.tokens import text_views
 from data2vec.nn.encoder import Masks
 from data2vec.nn.waveform import samples_of
 
-Batches = Callable[[int, int], Iterator[Batch]]  # (first, last) -> batches first .. last - 1
 COMPARES_VIEWS = ("byol", "dino")  # methods that hide nothing
+
+
+class Batches(Protocol):
+    """Batches `first` to `last` - 1; with `every` only first, first + every, ..."""
+
+    def __call__(self, first: int, last: int, every: int = 1) -> Iterator[Batch]:
+        """Of these numbers."""
+        ...
 
 
 def pretraining_batches(config: RunConfig) -> Batches:
@@ -74,8 +81,8 @@ def speech_batches(config: RunConfig) -> Batches:
     budget, longest = (round(x * SAMPLE_RATE) for x in (s.micro_seconds or s.batch_seconds, s.max_seconds))
     stream = CroppedBatches(recordings, budget, longest, config.seed, masks)
 
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers, every):
             yield Batch(item["waveforms"], Masks(item["is_masked"], item.get("visible")))
 
     return batches
@@ -87,8 +94,8 @@ def text_batches(config: RunConfig) -> Batches:
     blocks = TextBlocks(dataset, config.text.block_mode, config.text.tokens_per_sample)
     stream = TextBatches(blocks, micro_batch_size(config), config.seed, partial(text_views, config=config))
 
-    def batches(first: int, last: int) -> Iterator[Batch]:
-        for item in loader(stream, first, last, config.train.workers):
+    def batches(first: int, last: int, every: int = 1) -> Iterator[Batch]:
+        for item in loader(stream, first, last, config.train.workers, every):
             yield text_batch(item)
 
     return batches

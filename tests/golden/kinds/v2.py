@@ -150,8 +150,8 @@ def run_v2(case) -> None:
         case.check(f"out/loss_terms/{original}", term)
     assert len(output.terms) == len(strip(t, "out/loss_terms/"))
     case.check("out/sample_size", output.sample_size)
-    case.check("out/pred_var", output.monitors["pred_var"])
-    case.check("out/target_var", output.monitors["target_var"])
+    case.check("out/pred_var", output.monitors["pred_var"].spread())
+    case.check("out/target_var", output.monitors["target_var"].spread())
     case.check("out/masked_pct", 1 - masks.visible.shape[1] / hidden.shape[1])
     if "out/cls_target" in t:
         case.check("out/cls_target", output.target.mean(1).repeat_interleave(rows, 0))

@@ -154,8 +154,8 @@ def _run(case, method: Data2Vec, rules, decays, teacher_prefix: str = "") -> Non
     loss = output.loss / output.sample_size if beit else output.loss
     case.check("out/loss", loss)
     if not beit:
-        case.check("out/pred_var", output.monitors["pred_var"])
-        case.check("out/target_var", output.monitors["target_var"])
+        case.check("out/pred_var", output.monitors["pred_var"].spread())
+        case.check("out/target_var", output.monitors["target_var"].spread())
         case.check("out/features_unmasked", encoder(batch.inputs).x)
     method.zero_grad()
     loss.backward()
