@@ -29,6 +29,9 @@ from data2vec.scales import (
 )
 from data2vec.settings import Settings, known, read_yaml
 
+INIT_TRUNK = "model.init_trunk"
+"""In an experiment its value is a modality; a run is told the folder of that modality's main run."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -176,7 +179,7 @@ class Plan:
             raise UserError(f"experiment '{experiment.name}' is about {about}, not {modality}")
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
-        return experiment, value_label, dict.fromkeys(experiment.axis, value)
+        return experiment, value_label, experiment.at(value)
 
     def checkpoint(self, scale: str, modality: str, run: str) -> str | None:
         """The weights of others that a run starts from; None if it has weights of its own, or is a control."""
@@ -224,9 +227,10 @@ class Plan:
                 raise UserError(f"experiment '{experiment.name}' does not vary a fine-tuning")
             labels = {"experiment": experiment.name, "variant": name.partition("--")[2]}
             axis, name = labels | experiment.overrides | axis, experiment.tasks[scale]
-        task = known(name, list(plan.tasks), f"task of {scale}/{modality}")
+        own = [e.tasks[scale] for e in self.experiments.values() if modality in e.modalities and scale in e.tasks]
+        task = known(name, [*plan.tasks, *own], f"task of {scale}/{modality}")
         known(task, list(self.tasks), "task of config/run/task/")
-        return task, {**plan.finetune, **plan.tasks[task], **axis}
+        return task, {**plan.finetune, **plan.tasks.get(task, {}), **axis}
 
     def finetune_words(self, scale: str, modality: str, name: str) -> list[str]:
         """Overrides of `python -m data2vec finetune` for folder `finetune/<name>`."""
@@ -260,8 +264,10 @@ class Plan:
 
     def _data_of(self, scale: str, modality: str, run: str, own: str | None) -> list[str]:
         """A stage's own set, after that of the pre-training (its vocabulary), which an import brings along."""
-        data = self.modality(scale, modality).data
-        first = [] if self.checkpoint(scale, modality, run) else [data]
+        imports = self.checkpoint(scale, modality, run) is not None
+        varied = self.run(scale, modality, run).overrides if "--" in run and not imports else {}
+        data = str(varied.get("data", self.modality(scale, modality).data))
+        first = [] if imports else [data]
         return list(dict.fromkeys([*first, own or data]))
 
     def check_target(self, word: str, settings: Settings) -> None:
@@ -282,7 +288,9 @@ class Plan:
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
         common = {"seed": seed, "data_dir": settings.data_dir, "budget": settings.budget}
-        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run)}.items()]
+        trunk = self.trunk_run(run, seed)
+        start = {INIT_TRUNK: trunk} if trunk else {}
+        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run), **start}.items()]
 
     def pretrain_overrides(self, run: Run) -> Overrides:
         """Groups, labels and keys of a run, its seed and the settings left out."""
@@ -290,6 +298,14 @@ class Plan:
         groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
         labels = {"scale": run.scale, "experiment": run.experiment, "variant": run.variant}
         return {**groups, **labels, **run.overrides}
+
+    def trunk_run(self, run: Run, seed: int | str) -> str | None:
+        """Folder of the run whose blocks a run starts from: the main run of that modality, with the same seed."""
+        modality = run.overrides.get(INIT_TRUNK)
+        if modality is None:
+            return None
+        self.modality(run.scale, known(modality, list(PROBE_CONTROLS), f"modality in {INIT_TRUNK} of {run.name}"))
+        return folder(run.scale, modality, run.method, seed)
 
     def start(self, stage: str, scale: str, modality: str, name: str) -> tuple[str, str]:
         """The run that a probe or fine-tuning starts from, and the control that it is ("" if it is none).

@@ -34,7 +34,10 @@ TASK_METRICS = (
     *("accuracy", "accuracy_mismatched", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
 )
 NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
-EXPERIMENT_KEYS = (*NEEDED_KEYS, "checkpoints", "task", "methods", "seeds", "published", "claims", "note")
+EXPERIMENT_KEYS = (
+    *NEEDED_KEYS,
+    *("points", "checkpoints", "task", "methods", "seeds", "published", "published_values", "claims", "note"),
+)
 CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
 MODALITY_KEYS = (
@@ -121,7 +124,7 @@ class Experiment:
 
     With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on the task of the
     scale; with the axis `checkpoint` they start from weights that others trained; with any other axis they are
-    pre-trainings of their own.
+    pre-trainings of their own. Where a value changes several keys, `named` holds the overrides of each name.
     """
 
     name: str
@@ -135,10 +138,15 @@ class Experiment:
     tasks: dict[str, str] = field(hash=False)
     methods: list[str] = field(hash=False)
     checkpoints: dict[str, Checkpoint] = field(hash=False)
+    named: dict[str, Overrides] = field(hash=False)
 
     def points(self, scale: str) -> dict[str, Any]:
         """The values at a scale by their label, which is part of the run's folder name."""
         return {label(value): value for value in self.values.get(scale, self.values.get("default", []))}
+
+    def at(self, value: Any) -> Overrides:
+        """The overrides that make a run the point at `value`."""
+        return self.named[value] if self.named else dict.fromkeys(self.axis, value)
 
     @property
     def stage(self) -> str:
@@ -148,7 +156,8 @@ class Experiment:
     @property
     def varies_finetuning(self) -> bool:
         """Whether the points share the pre-training of the main runs."""
-        return all(key.startswith("finetune.") for key in self.axis)
+        keys = [key for overrides in self.named.values() for key in overrides] if self.named else self.axis
+        return all(key.startswith("finetune.") for key in keys)
 
 
 def label(value: object) -> str:
@@ -234,7 +243,19 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
         tasks=task if isinstance(task, dict) else {name: task for name in [*scale_names, "default"] if task},
         methods=content.get("methods") or [method],
         checkpoints=checkpoints,
+        named=_read_points(content, by_scale, path),
     )
+
+
+def _read_points(content: dict[str, Any], values: dict[str, list[Any]], path: Path) -> dict[str, Overrides]:
+    """The overrides behind each named value; {} where the values are those of the axis itself."""
+    named = content.get("points") or {}
+    if not isinstance(named, dict) or not all(isinstance(point, dict) for point in named.values()):
+        raise UserError(f"{path}: points must give the overrides of each value (name: {{key: value}})")
+    named = {str(name): overrides for name, overrides in named.items()}
+    for value in (value for points in values.values() for value in points if named):
+        known(value, list(named), f"point in {path.name}")
+    return named
 
 
 def _read_checkpoints(content: dict[str, Any], values: dict[str, list[Any]], path: Path) -> dict[str, Checkpoint]:

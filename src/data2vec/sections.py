@@ -123,6 +123,7 @@ class ModelConfig(Section):
     alibi_scale_per_head: bool = Field(True, description="one learned scale per head instead of one for all")
     alibi_scale_per_layer: bool = Field(False, description="one learned scale per block instead of one for all")
     alibi_scale_learned: bool = Field(True, description="train the scale; else it stays 1")
+    init_trunk: str | None = Field(None, description="run folder whose blocks the trunk starts from, null = random")
     extra_tokens: Count = Field(0, description="learned tokens in front of the sequence")
     head_layers: Positive = Field(1, description="linear layers of 1.0's prediction head")
     init: Literal["bert", "beit", "xavier"] = Field(
@@ -206,7 +207,9 @@ class DecoderConfig(Section):
 class LossConfig(Section):
     """How prediction and target are compared."""
 
-    beta: NonNegative = Field(0.0, description="0 = squared error, else smooth L1 with this beta")
+    beta: NonNegative | Literal["l1"] = Field(
+        0.0, description="0 = squared error, l1 = absolute error, else smooth L1 with this beta"
+    )
     scale: Literal["inv_sqrt_dim", "mean"] | float = Field(
         "inv_sqrt_dim", description="factor of the summed loss: 1/sqrt(D), 1/D or a number"
     )

@@ -79,7 +79,8 @@ def is_control(method: str) -> bool:
 
 def is_score(metric: str) -> bool:
     """Whether a metric tells how good the features are at the end (not how training went, nor a score on the way)."""
-    return not metric.endswith(("loss", "_var", "_valid", "_flops", "_seconds")) and "@" not in metric
+    training = ("loss", "_var", "_valid", "_flops", "_seconds")
+    return not metric.endswith(training) and "@" not in metric and not metric.startswith("effective_rank")
 
 
 def lower_is_better(metric: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data2vec.reporting import (
+    collapse,
     decoded,
     efficiency,
     figures,
@@ -41,6 +42,7 @@ class Section:
     details: list[Table]  # GLUE task by task, or word error rates
     folded: list[Table]  # shown on demand
     controls: Table
+    collapse: Table
     cost: Table
     scores_figure: Figure
     masked_figure: Figure
@@ -58,7 +60,7 @@ class Section:
 
     def tables(self) -> Iterator[Table]:
         """All tables, to be written."""
-        yield from (self.headline, *self.details, *self.folded, self.controls, self.cost)
+        yield from (self.headline, *self.details, *self.folded, self.controls, self.collapse, self.cost)
         if self.efficiency is not None:
             yield self.efficiency
         if self.decoded:
@@ -84,6 +86,7 @@ def section(
         details=[] if details is None else [details],
         folded=[] if tasks is None else [tasks],
         controls=tables.controls(frame, modality),
+        collapse=collapse.table(frame, modality),
         cost=tables.cost(frame, modality),
         scores_figure=figures.headline(frame, numbers, modality),
         masked_figure=masked,

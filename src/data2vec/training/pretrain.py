@@ -19,6 +19,7 @@ from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
 from data2vec.training.batch_split import say_batch, split_pretraining
 from data2vec.training.checkpoint import VOCABULARY, save_model
+from data2vec.training.collapse import block_ranks
 from data2vec.training.device import Device, choose_device, prepare_trunks
 from data2vec.training.distributed import Processes, processes
 from data2vec.training.loop import Plan, Progress, StepLoss, train
@@ -28,6 +29,7 @@ from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
 from data2vec.training.snapshots import save_snapshot, snapshot_updates
 from data2vec.training.streams import Batches, micro_batches, pretraining_batches
+from data2vec.training.transfer import start_trunk
 from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
         meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
+    if config.model.init_trunk is not None:
+        start_trunk(method, Path(config.model.init_trunk))
     if isinstance(method, Hubert) and together.is_first:
         set_units(method, config, folder, identity(config))
     prepare_trunks(method, config.train)
@@ -91,6 +95,13 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
         {"metric": name, "value": last[name], "unit": "", "dataset": config.data.name}
         for name in ("loss", "target_var", "pred_var")
     ]
+    if config.method.startswith("data2vec"):
+        with device.autocast():
+            ranks = block_ranks(method, next(batches(0, 1)).to(device.torch))
+        rows += [
+            {"metric": f"effective_rank_{block}", "value": round(rank, 3), "unit": "", "dataset": config.data.name}
+            for block, rank in enumerate(ranks, start=1)
+        ]
     rows += _cost_rows(published, progress, together)
     folder.write_json("metrics.json", {"rows": rows})
     folder.state.unlink(missing_ok=True)
