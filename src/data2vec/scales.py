@@ -193,7 +193,6 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
         if key not in content:
             raise UserError(f"{path}: modalities.{name}.{key} is missing")
     known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
-    stages = {stage: dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune")}
     methods, rivals, tasks = (
         {key: dict(overrides or {}) for key, overrides in (content.get(part) or {}).items()}
         for part in ("methods", "rivals", "tasks")
@@ -202,7 +201,9 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
     for method in finetuned:
         known(method, [*methods, *rivals], f"fine-tuned method in {path.name}, {name}")
     named = content["data"], content["model"], content["reference"]
-    return ModalityPlan(*named, methods, rivals, finetuned, dict(content.get("main") or {}), **stages, tasks=tasks)
+    pretrain, probe, finetune = (dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune"))
+    main = dict(content.get("main") or {})
+    return ModalityPlan(*named, methods, rivals, finetuned, main, pretrain, probe, finetune, tasks)
 
 
 def read_experiment(path: Path, scale_names: list[str]) -> Experiment:

@@ -38,7 +38,7 @@ SAME, OTHER, NO_KEY = "same", "differs", "no key: depends on the machine"
 
 def recipe(paper: Paper, published: pd.DataFrame) -> Table:
     """One line a setting and size: published, ours (the composed configuration of 2.0), our key."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     configs = {size: _config(paper.modality, size) for size in paper.models}
     for row in published.to_dict("records"):
         size = size_of(row["model_size"])
@@ -51,7 +51,11 @@ def recipe(paper: Paper, published: pd.DataFrame) -> Table:
     columns = ("setting", "model", "published", "unit", "ours", "key", "here")
     note = "Ours: `scale=paper`. Where papers and released configurations differ, docs/method.md says which is taken."
     return Table(
-        *(paper.name, f"{paper.item}: {paper.title}", columns, rows, note),
+        paper.name,
+        f"{paper.item}: {paper.title}",
+        columns,
+        rows,
+        note,
         numeric=frozenset({"published", "ours"}),
         status_column="here",
     )
