@@ -125,10 +125,11 @@ def table(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table 
     ]
     note = (
         "random weights: the rival's own, before its first update. its best score: the highest mean over seeds along "
-        "its curve after that, reached after so many seconds of training. s to reach it: by linear interpolation of each seed's curve, mean and standard deviation of the "
-        "seeds that reach it. ratio: the rival's seconds / ours; of FLOPs: the same of counted FLOPs. published: wall-"
-        "clock on many GPUs, at the authors' scale. processor share: processor seconds / seconds of these runs, with "
-        "one thread near 1 when a run had its core for itself; lower means that runs shared the machine."
+        "its curve after that, reached after so many seconds of training. s to reach it: by linear interpolation of "
+        "each seed's curve, mean and standard deviation of the seeds that reach it. ratio: the rival's seconds / "
+        "ours; of FLOPs: the same of counted FLOPs. published: wall-clock on many GPUs, at the authors' scale. "
+        "processor share: processor seconds / seconds of these runs, with one thread near 1 when a run had its core "
+        "for itself; lower means that runs shared the machine."
     )
     title = "Cost of reaching a rival's best score"
     return Table(f"efficiency_{modality}", title, COLUMNS, rows, note, frozenset(COLUMNS[1:5] + COLUMNS[7:]))
