@@ -29,7 +29,7 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     Runs without kept encoders have no curve.
     """
     main = frame[(frame["experiment"] == "main") & ~frame["method"].map(is_control).astype(bool)]
-    name = main["metric"].str.partition("@")[0]
+    name = main["metric"].str.split("@").str[0]
     points = main[(name == SCORE) & main["value"].notna()]
     identity = ["scale", "dataset", "method", "model", "seed"]
     kept = points[points["metric"].str.contains("@", regex=False)]
