@@ -83,6 +83,7 @@ def test_every_rule_says_what_it_needs() -> None:
         "params",
         "log",
         "benchmark",
+        "localrule",
         "conda",
         "threads",
         "resources",
@@ -93,7 +94,7 @@ def test_every_rule_says_what_it_needs() -> None:
         for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
             directives = re.findall(r"^    (\w+):", rule, re.MULTILINE)
             assert directives == [name for name in wanted if name in directives], file
-            assert set(wanted) - {"input"} <= set(directives), file
+            assert set(wanted) - {"input", "localrule"} <= set(directives), file
             assert set(re.findall(r"^        (gpu|mem_mb|runtime)=", rule, re.MULTILINE)) == {
                 "gpu",
                 "mem_mb",
