@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIGHT_MODULES = ("__init__", "errors", "settings", "scales", "planning", "fingerprint", "machine", "job")
+LIGHT_MODULES = ("__init__", "errors", "settings", "scales", "planning", "papers", "fingerprint", "machine", "job")
 LIGHT_MODULES += ("groups", "jobs", "flops", "sizes", "costs")
 ENTRY_MODULES = (
     "compose",
@@ -24,6 +24,7 @@ ENTRY_MODULES = (
     "downstream.probe",
     "downstream.finetune",
     "reporting.report",
+    "reporting.papers",
     "interop.importing",
     "interop.huggingface",
 )

@@ -27,7 +27,7 @@ def job_counts(output: str) -> dict[str, int]:
         ),
         (
             ["scale=mini", "seeds=3", "budget=0.1", "modalities=[vision]", "experiments=[k_layers]"],
-            {"prepare": 1, "pretrain": 21, "finetune": 9, "probe": 27, "report": 1},
+            {"prepare": 1, "pretrain": 30, "finetune": 9, "probe": 36, "report": 1},
         ),
         (
             ["scale=paper", "seeds=3", "modalities=[vision]", "experiments=[k_layers, model_size]"],

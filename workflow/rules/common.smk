@@ -258,7 +258,9 @@ def experiment_files(wildcards):
 @cache
 def recipe_files(wildcards):
     """Content of the recipes, which the papers' tables of settings stand beside."""
-    files = sorted([*Path("config/run/recipe").glob("data2vec2_*"), *Path("config/run/size").glob("data2vec2_*")])
+    files = sorted(
+        [*Path("config/run/recipe").glob("data2vec2_*"), *Path("config/run/size").glob("data2vec2_*")]
+    )
     return [yaml_content(file) for file in files]
 
 

@@ -18,6 +18,8 @@ for name, paper in PAPERS.items():
             recipes=recipe_files,
         log:
             f"results/logs/paper-{name}.log",
+        benchmark:
+            f"results/logs/paper-{name}.benchmark.tsv"
         conda:
             "../../environment.yml"
         threads: partial(job_threads, "report")
