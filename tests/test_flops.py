@@ -80,6 +80,16 @@ def test_an_update_is_counted_as_torch_counts_it(values: dict, method: str) -> N
     assert update_flops(config) == pytest.approx(counted(config), rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("mask", "decoder"),
+    [({"visible_only": False}, {}), ({"visible_only": False}, {"kind": "none"}), ({}, {"kind": "transformer"})],
+)
+def test_an_ablated_update_of_2_0_is_counted_as_torch_counts_it(mask: dict, decoder: dict) -> None:
+    decoder = IMAGES["decoder"] | decoder | {"heads": 4}
+    config = config_of(IMAGES | {"mask": IMAGES["mask"] | mask, "decoder": decoder}, "data2vec2")
+    assert update_flops(config) == pytest.approx(counted(config), rel=0.03)
+
+
 def test_micro_batches_do_not_change_an_update() -> None:
     whole, parts = (config_of(IMAGES, "data2vec2", train={"batch_size": 8, "micro_batch": n}) for n in (8, 2))
     assert update_flops(whole) == update_flops(parts)

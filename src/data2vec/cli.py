@@ -170,6 +170,8 @@ def report(words: Words) -> None:
     experiments   folder with the experiment files (default config/experiments)
     claims        claims ledger (default config/claims.yaml)
     scale         only this scale
+    paper         one table or figure of a paper (config/papers.yaml) instead, into reports/papers/
+    papers_page   the page that maps all of them to targets and costs (docs/papers.md) instead, into this file
     """
     from data2vec.config import nearest
     from data2vec.reporting.report import build_report
@@ -182,9 +184,22 @@ def report(words: Words) -> None:
         "claims": "config/claims.yaml",
     }
     for key in words:
-        if key not in (*defaults, "scale"):
-            raise UserError(f"unknown key '{key}'{nearest(key, [*defaults, 'scale'])}")
+        allowed = [*defaults, "scale", "paper", "papers_page"]
+        if key not in allowed:
+            raise UserError(f"unknown key '{key}'{nearest(key, allowed)}")
     paths = {key: Path(words.get(key, default)) for key, default in defaults.items()}
+    if "papers_page" in words:
+        from data2vec.reporting.papers_page import write_page
+
+        write_page(Path("config"), Path(words["papers_page"]))
+        return
+    if "paper" in words:
+        from data2vec.reporting.papers import build_paper
+
+        places = {"papers": Path("config/papers.yaml")} | {key: paths[key] for key in ("published", "experiments")}
+        made = build_paper(words["paper"], paths["results"], paths["reports"], places, words.get("scale"))
+        log.info("paper: %s", made)
+        return
     log.info("report: %s", build_report(**paths, scale=words.get("scale")))
 
 

@@ -10,10 +10,10 @@ import itertools
 import math
 import operator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from data2vec.errors import UserError
 from data2vec.sections import (
@@ -62,7 +62,7 @@ class RunConfig(Section):
     budget: float = Field(1.0, gt=0, description="multiplies every number of updates")
     scale: str = Field("custom", description="label: embedded, mini, paper")
     experiment: str = Field("main", description="label of the experiment that the run belongs to")
-    variant: str = Field("", coerce_numbers_to_str=True, description="label of the point within the experiment")
+    variant: Annotated[str, BeforeValidator(str)] = Field("", description="label of the point within the experiment")
     data_dir: str = Field("results/data", description="folder of prepared data")
     data: DataConfig = DataConfig()
     vision: VisionConfig = VisionConfig()
@@ -133,7 +133,9 @@ class RunConfig(Section):
                 f"block numbers from 0 to {self.model.depth - 1}",
             ),
             (
-                self.train.micro_batch is None or self.train.batch_size % self.train.micro_batch == 0,
+                self.train.micro_batch is None
+                or self.train.batch_size <= self.train.micro_batch
+                or self.train.batch_size % self.train.micro_batch == 0,
                 "train.micro_batch",
                 self.train.micro_batch,
                 f"a divisor of train.batch_size = {self.train.batch_size}",
@@ -151,11 +153,38 @@ class RunConfig(Section):
                 f"a multiple of decoder.groups = {self.decoder.groups}",
             ),
         ]
+        if self.train.views is not None:
+            clones = self.mask.clones
+            checks.append((self.train.views % clones == 0, "mask.clones", clones, f"a divisor of {self.train.views}"))
+            self.train.batch_size = max(1, self.train.views // clones)
+        checks += self._ablation_checks()
         named = (self._speech_checks(), self._text_checks(), self._rival_checks())
         for holds, key, value, allowed in (*checks, *itertools.chain(*named)):
             if not holds:
                 raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")
         return self
+
+    def _ablation_checks(self) -> list[tuple[bool, str, Any, str]]:
+        """What 2.0's ablations of encoder and decoder need: (whether it holds, key, value, what is allowed)."""
+        second, kind, dim = self.method == "data2vec2", self.decoder.kind, self.decoder.dim
+        step = math.lcm(4, self.decoder.heads)
+        return [
+            (
+                self.mask.visible_only or (second and self.modality != "text"),
+                "mask.visible_only",
+                False,
+                "true but for data2vec2 on images and speech",
+            ),
+            (kind == "conv" or second, "decoder.kind", kind, f"conv for {self.method}"),
+            (kind != "none" or not self.mask.visible_only, "decoder.kind", kind, "conv with mask.visible_only=true"),
+            (kind != "transformer" or self.modality == "vision", "decoder.kind", kind, "conv or none but on images"),
+            (
+                kind != "transformer" or dim % step == 0,
+                "decoder.dim",
+                dim,
+                f"a multiple of 4 and of decoder.heads = {self.decoder.heads}",
+            ),
+        ]
 
     def _speech_checks(self) -> list[tuple[bool, str, Any, str]]:
         """What must hold on speech: (whether it does, key, value, what is allowed)."""

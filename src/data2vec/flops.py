@@ -72,14 +72,14 @@ def rows_per_pass(cfg: "RunConfig") -> float:
     """Samples in one forward pass; a mean on speech, whose batches count seconds."""
     if cfg.modality == "speech":
         return max(1.0, (cfg.speech.micro_seconds or cfg.speech.batch_seconds) / seconds(cfg))
-    return float(cfg.train.micro_batch or cfg.train.batch_size)
+    return float(min(cfg.train.micro_batch or cfg.train.batch_size, cfg.train.batch_size))
 
 
 def passes(cfg: "RunConfig") -> float:
     """Forward passes of an update."""
     if cfg.modality == "speech":
         return float(cfg.speech.batch_seconds / (cfg.speech.micro_seconds or cfg.speech.batch_seconds))
-    return float(cfg.train.batch_size / (cfg.train.micro_batch or cfg.train.batch_size))
+    return cfg.train.batch_size / rows_per_pass(cfg)
 
 
 def seconds(cfg: "RunConfig") -> float:
@@ -142,6 +142,8 @@ def chain(rows: float, *widths: float) -> float:
 def visible(cfg: "RunConfig", positions: int) -> int:
     """Positions that a view of 2.0 or MAE keeps."""
     mask = cfg.mask
+    if not mask.visible_only:
+        return positions
     if mask.sampler == "span":  # spans overlap
         return round(positions * (1 - mask.ratio / mask.length) ** mask.length)
     if mask.sampler in ("block", "block_1d"):
@@ -156,6 +158,22 @@ def conv_decoder(cfg: "RunConfig", positions: int) -> float:
     width = dim, *[d.dim] * d.layers
     convs = sum(2.0 * positions * taps * a * b / d.groups for a, b in itertools.pairwise(width))
     return convs + chain(positions, d.dim, *[2 * d.dim] * (d.projection_layers - 1), dim)
+
+
+def transformer_decoder(cfg: "RunConfig", positions: int, width: int) -> float:
+    """MAE's decoder of one view."""
+    d, extra = cfg.decoder, cfg.model.extra_tokens
+    ends = chain(visible(cfg, positions) + extra, cfg.model.dim, d.dim) + chain(positions, d.dim, width)
+    return ends + blocks(positions + extra, d.dim, d.layers, cfg.model.mlp_ratio)
+
+
+def decoder(cfg: "RunConfig", positions: int) -> float:
+    """What 2.0 decodes one view with."""
+    if cfg.decoder.kind == "transformer":
+        return transformer_decoder(cfg, positions, cfg.model.dim)
+    return (
+        chain(positions, cfg.model.dim, cfg.model.dim) if cfg.decoder.kind == "none" else conv_decoder(cfg, positions)
+    )
 
 
 # ---- one sample of a pre-training step
@@ -192,17 +210,15 @@ def _data2vec(cfg: "RunConfig", s: Input, rows: float) -> float:
 
 def _data2vec2(cfg: "RunConfig", s: Input, rows: float) -> float:
     view = conv_positions(cfg, s.positions) + trunk(cfg, visible(cfg, s.positions)) * _kept(cfg)
-    view += conv_decoder(cfg, s.positions)
+    view += decoder(cfg, s.positions)
     if cfg.loss.reconstruction:
         view += chain(s.positions, cfg.model.dim, cfg.model.dim)
     return _teacher(cfg, s) + _local(cfg, s) + _trained(view) * cfg.mask.clones
 
 
 def _mae(cfg: "RunConfig", s: Input, rows: float) -> float:
-    seen, d, extra = visible(cfg, s.positions), cfg.decoder, cfg.model.extra_tokens
-    decoder = chain(seen + extra, cfg.model.dim, d.dim) + chain(s.positions, d.dim, _pixels(cfg))
-    decoder += blocks(s.positions + extra, d.dim, d.layers, cfg.model.mlp_ratio)
-    return _local(cfg, s) + _trained(trunk(cfg, seen) * _kept(cfg) + decoder)
+    view = trunk(cfg, visible(cfg, s.positions)) * _kept(cfg)
+    return _local(cfg, s) + _trained(view + transformer_decoder(cfg, s.positions, _pixels(cfg)))
 
 
 def _pixels(cfg: "RunConfig") -> int:

@@ -82,7 +82,7 @@ def choice_of(plan: Plan, settings: Settings, words: dict[str, Any]) -> Choice:
     """The card and the rest from words of the command line, which win over those of the scale."""
     given = plan.scale(settings.scale).hardware
     card = find_hardware(str(words.get("gpu", given.gpu)))
-    own = {key: _number(words, key) for key in ("tflops", "memory_gb", "power_w") if key in words}
+    own: dict[str, Any] = {key: _number(words, key) for key in ("tflops", "memory_gb", "power_w") if key in words}
     gpus = round(_number(words, "gpus")) if "gpus" in words else None
     share = _number(words, "utilisation") if "utilisation" in words else given.utilisation
     rate = _number(words, "rate") if "rate" in words else None

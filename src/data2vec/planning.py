@@ -29,6 +29,9 @@ from data2vec.scales import (
 )
 from data2vec.settings import Settings, known, read_yaml
 
+INIT_TRUNK = "model.init_trunk"
+"""In an experiment its value is a modality; a run is told the folder of that modality's main run."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -157,13 +160,14 @@ class Plan:
         """The run that a folder name stands for."""
         plan = self.modality(scale, modality)
         if "--" not in name:
-            method = known(name, list(plan.methods), f"run of {scale}/{modality}")
-            return Run(scale, modality, method, "main", method, {**plan.pretrain, **plan.methods[method]})
+            method = known(name, list(plan.known_methods), f"run of {scale}/{modality}")
+            overrides = {**plan.pretrain, **plan.main, **plan.known_methods[method]}
+            return Run(scale, modality, method, "main", method, overrides)
         experiment, value_label, axis = self._point(scale, modality, name)
         if experiment.checkpoints:
             raise UserError(f"{name} starts from weights of others: ask for its probe/ or finetune/<task>/metrics.json")
-        method = known(experiment.method, list(plan.methods), f"method of {scale}/{modality}")
-        overrides = {**plan.pretrain, **plan.methods[method], **experiment.overrides, **axis}
+        method = known(experiment.method, list(plan.known_methods), f"method of {scale}/{modality}")
+        overrides = {**plan.pretrain, **plan.known_methods[method], **experiment.overrides, **axis}
         return Run(scale, modality, method, experiment.name, value_label, overrides)
 
     def _point(self, scale: str, modality: str, name: str) -> tuple[Experiment, str, Overrides]:
@@ -175,7 +179,7 @@ class Plan:
             raise UserError(f"experiment '{experiment.name}' is about {about}, not {modality}")
         points = experiment.points(scale)
         value = points[known(value_label, list(points), f"value of {experiment.name} at scale {scale}")]
-        return experiment, value_label, dict.fromkeys(experiment.axis, value)
+        return experiment, value_label, experiment.at(value)
 
     def checkpoint(self, scale: str, modality: str, run: str) -> str | None:
         """The weights of others that a run starts from; None if it has weights of its own, or is a control."""
@@ -223,9 +227,10 @@ class Plan:
                 raise UserError(f"experiment '{experiment.name}' does not vary a fine-tuning")
             labels = {"experiment": experiment.name, "variant": name.partition("--")[2]}
             axis, name = labels | experiment.overrides | axis, experiment.tasks[scale]
-        task = known(name, list(plan.tasks), f"task of {scale}/{modality}")
+        own = [e.tasks[scale] for e in self.experiments.values() if modality in e.modalities and scale in e.tasks]
+        task = known(name, [*plan.tasks, *own], f"task of {scale}/{modality}")
         known(task, list(self.tasks), "task of config/run/task/")
-        return task, {**plan.finetune, **plan.tasks[task], **axis}
+        return task, {**plan.finetune, **plan.tasks.get(task, {}), **axis}
 
     def finetune_words(self, scale: str, modality: str, name: str) -> list[str]:
         """Overrides of `python -m data2vec finetune` for folder `finetune/<name>`."""
@@ -259,8 +264,10 @@ class Plan:
 
     def _data_of(self, scale: str, modality: str, run: str, own: str | None) -> list[str]:
         """A stage's own set, after that of the pre-training (its vocabulary), which an import brings along."""
-        data = self.modality(scale, modality).data
-        first = [] if self.checkpoint(scale, modality, run) else [data]
+        imports = self.checkpoint(scale, modality, run) is not None
+        varied = self.run(scale, modality, run).overrides if "--" in run and not imports else {}
+        data = str(varied.get("data", self.modality(scale, modality).data))
+        first = [] if imports else [data]
         return list(dict.fromkeys([*first, own or data]))
 
     def check_target(self, word: str, settings: Settings) -> None:
@@ -281,7 +288,9 @@ class Plan:
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
         common = {"seed": seed, "data_dir": settings.data_dir, "budget": settings.budget}
-        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run)}.items()]
+        trunk = self.trunk_run(run, seed)
+        start = {INIT_TRUNK: trunk} if trunk else {}
+        return [override_text(k, v) for k, v in {**common, **self.pretrain_overrides(run), **start}.items()]
 
     def pretrain_overrides(self, run: Run) -> Overrides:
         """Groups, labels and keys of a run, its seed and the settings left out."""
@@ -289,6 +298,14 @@ class Plan:
         groups = {"modality": run.modality, "method": run.method, "model": plan.model, "data": plan.data}
         labels = {"scale": run.scale, "experiment": run.experiment, "variant": run.variant}
         return {**groups, **labels, **run.overrides}
+
+    def trunk_run(self, run: Run, seed: int | str) -> str | None:
+        """Folder of the run whose blocks a run starts from: the main run of that modality, with the same seed."""
+        modality = run.overrides.get(INIT_TRUNK)
+        if modality is None:
+            return None
+        self.modality(run.scale, known(modality, list(PROBE_CONTROLS), f"modality in {INIT_TRUNK} of {run.name}"))
+        return folder(run.scale, modality, run.method, seed)
 
     def start(self, stage: str, scale: str, modality: str, name: str) -> tuple[str, str]:
         """The run that a probe or fine-tuning starts from, and the control that it is ("" if it is none).
@@ -308,13 +325,22 @@ class Plan:
         for modality in self.chosen_modalities(settings):
             plan = self.modality(settings.scale, modality)
             tasks = [f"finetune/{task}/" for task in plan.tasks]
-            stages = [(method, stage) for method in plan.methods for stage in ("", "probe/", *tasks)]
+            stages = _stages_of(plan, list(plan.methods))
             stages += [(name, "probe/") for name in PROBE_CONTROLS[modality]]
             stages += [(name, task) for name in FINETUNE_CONTROLS[modality] for task in tasks]
             files += _files(settings.scale, modality, stages, settings.seeds)
         for experiment in self.chosen_experiments(settings):
             files += self.experiment_targets(experiment, settings)
         return files
+
+    def rival_targets(self, settings: Settings) -> list[str]:
+        """The metrics.json files of the methods that the chosen modalities keep beside their main ones."""
+        return [
+            file
+            for modality in self.chosen_modalities(settings)
+            for plan in [self.modality(settings.scale, modality)]
+            for file in _files(settings.scale, modality, _stages_of(plan, list(plan.rivals)), settings.seeds)
+        ]
 
     def targets_by_experiment(self, settings: Settings) -> dict[str, list[str]]:
         """The metrics.json files of every experiment that can be run at the scale of the settings."""
@@ -346,6 +372,14 @@ class Plan:
                 stages = [(point, stage) for point in points for stage in (*own, *last[experiment.stage])]
             files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
         return files
+
+
+def _stages_of(plan: ModalityPlan, methods: list[str]) -> list[tuple[str, str]]:
+    """(run, stage) of pre-training, probe and fine-tunings of some methods."""
+    tasks = [f"finetune/{task}/" for task in plan.tasks]
+    return [
+        (method, stage) for method in methods for stage in ("", "probe/", *(tasks if method in plan.finetuned else []))
+    ]
 
 
 def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:

@@ -24,6 +24,7 @@ STAGES = ("prepare", "pretrain", "probe", "finetune", "report")
 STAGE_OF = {
     "linear_top1": "probe",
     "knn_top1": "probe",
+    "linear_top1_valid": "probe",
     "loss": "pretrain",
     "target_var": "pretrain",
     "pred_var": "pretrain",
@@ -33,10 +34,16 @@ TASK_METRICS = (
     *("accuracy", "accuracy_mismatched", "f1", "acc_and_f1", "matthews", "pearson", "spearman", "pearson_and_spearman"),
 )
 NEEDED_KEYS = ("name", "title", "base", "axis", "values", "metric")
-EXPERIMENT_KEYS = (*NEEDED_KEYS, "checkpoints", "task", "methods", "seeds", "published", "claims", "note")
+EXPERIMENT_KEYS = (
+    *NEEDED_KEYS,
+    *("points", "checkpoints", "task", "methods", "seeds", "published", "published_values", "claims", "note"),
+)
 CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
-MODALITY_KEYS = ("data", "model", "reference", "methods", "pretrain", "probe", "finetune", "tasks")
+MODALITY_KEYS = (
+    *("data", "model", "reference", "methods", "rivals", "finetuned", "main"),
+    *("pretrain", "probe", "finetune", "tasks"),
+)
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
 ESTIMATED = ("pretrain", "finetune")  # stages whose memory and time may be `auto`
 
@@ -67,16 +74,28 @@ class Estimated:
 
 @dataclass(frozen=True)
 class ModalityPlan:
-    """How a scale runs one modality: Hydra groups, and overrides by stage, method and task."""
+    """How a scale runs one modality: Hydra groups, and overrides by stage, method and task.
+
+    `methods` are the main runs, of which `finetuned` are fine-tuned; `rivals` are known as well and run when asked for.
+    `main` are overrides of both, but not of the points of experiments.
+    """
 
     data: str
     model: str
     reference: str
     methods: dict[str, Overrides]
+    rivals: dict[str, Overrides]
+    finetuned: list[str]
+    main: Overrides
     pretrain: Overrides
     probe: Overrides
     finetune: Overrides
     tasks: dict[str, Overrides]
+
+    @property
+    def known_methods(self) -> dict[str, Overrides]:
+        """Every method that can be run by name."""
+        return {**self.methods, **self.rivals}
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class Experiment:
 
     With an axis of `finetune.` keys the points are fine-tunings of the main runs of `methods`, on the task of the
     scale; with the axis `checkpoint` they start from weights that others trained; with any other axis they are
-    pre-trainings of their own.
+    pre-trainings of their own. Where a value changes several keys, `named` holds the overrides of each name.
     """
 
     name: str
@@ -119,10 +138,15 @@ class Experiment:
     tasks: dict[str, str] = field(hash=False)
     methods: list[str] = field(hash=False)
     checkpoints: dict[str, Checkpoint] = field(hash=False)
+    named: dict[str, Overrides] = field(hash=False)
 
     def points(self, scale: str) -> dict[str, Any]:
         """The values at a scale by their label, which is part of the run's folder name."""
         return {label(value): value for value in self.values.get(scale, self.values.get("default", []))}
+
+    def at(self, value: Any) -> Overrides:
+        """The overrides that make a run the point at `value`."""
+        return self.named[value] if self.named else dict.fromkeys(self.axis, value)
 
     @property
     def stage(self) -> str:
@@ -132,7 +156,8 @@ class Experiment:
     @property
     def varies_finetuning(self) -> bool:
         """Whether the points share the pre-training of the main runs."""
-        return all(key.startswith("finetune.") for key in self.axis)
+        keys = [key for overrides in self.named.values() for key in overrides] if self.named else self.axis
+        return all(key.startswith("finetune.") for key in keys)
 
 
 def label(value: object) -> str:
@@ -168,12 +193,17 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
         if key not in content:
             raise UserError(f"{path}: modalities.{name}.{key} is missing")
     known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
-    stages = {stage: dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune")}
-    methods, tasks = (
+    methods, rivals, tasks = (
         {key: dict(overrides or {}) for key, overrides in (content.get(part) or {}).items()}
-        for part in ("methods", "tasks")
+        for part in ("methods", "rivals", "tasks")
     )
-    return ModalityPlan(content["data"], content["model"], content["reference"], methods, **stages, tasks=tasks)
+    finetuned = content.get("finetuned") or [*methods, *rivals]
+    for method in finetuned:
+        known(method, [*methods, *rivals], f"fine-tuned method in {path.name}, {name}")
+    named = content["data"], content["model"], content["reference"]
+    pretrain, probe, finetune = (dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune"))
+    main = dict(content.get("main") or {})
+    return ModalityPlan(*named, methods, rivals, finetuned, main, pretrain, probe, finetune, tasks)
 
 
 def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
@@ -214,7 +244,19 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
         tasks=task if isinstance(task, dict) else {name: task for name in [*scale_names, "default"] if task},
         methods=content.get("methods") or [method],
         checkpoints=checkpoints,
+        named=_read_points(content, by_scale, path),
     )
+
+
+def _read_points(content: dict[str, Any], values: dict[str, list[Any]], path: Path) -> dict[str, Overrides]:
+    """The overrides behind each named value; {} where the values are those of the axis itself."""
+    named = content.get("points") or {}
+    if not isinstance(named, dict) or not all(isinstance(point, dict) for point in named.values()):
+        raise UserError(f"{path}: points must give the overrides of each value (name: {{key: value}})")
+    named = {str(name): overrides for name, overrides in named.items()}
+    for value in (value for points in values.values() for value in points if named):
+        known(value, list(named), f"point in {path.name}")
+    return named
 
 
 def _read_checkpoints(content: dict[str, Any], values: dict[str, list[Any]], path: Path) -> dict[str, Checkpoint]:

@@ -123,6 +123,7 @@ class ModelConfig(Section):
     alibi_scale_per_head: bool = Field(True, description="one learned scale per head instead of one for all")
     alibi_scale_per_layer: bool = Field(False, description="one learned scale per block instead of one for all")
     alibi_scale_learned: bool = Field(True, description="train the scale; else it stays 1")
+    init_trunk: str | None = Field(None, description="run folder whose blocks the trunk starts from, null = random")
     extra_tokens: Count = Field(0, description="learned tokens in front of the sequence")
     head_layers: Positive = Field(1, description="linear layers of 1.0's prediction head")
     init: Literal["bert", "beit", "xavier"] = Field(
@@ -147,6 +148,7 @@ class MaskConfig(Section):
     length: Positive = Field(3, description="side of a block in patches, length of a span or block in frames")
     adjust: NonNegative = Field(0.07, description="added to the ratio before the exact-count step")
     clones: Positive = Field(16, description="masked views per sample (2.0)")
+    visible_only: bool = Field(True, description="2.0: encode visible positions only; else a learned token joins them")
     num_patches: Positive | None = Field(None, description="beit_block: patches hidden at most, null = by ratio")
     min_block: Positive = Field(16, description="beit_block: smallest block, in patches")
     max_block: Positive | None = Field(None, description="beit_block: largest block, null = num_patches")
@@ -186,9 +188,12 @@ class TeacherConfig(Section):
 class DecoderConfig(Section):
     """2.0's convolutional decoder; of MAE's Transformer decoder width, blocks and heads."""
 
+    kind: Literal["conv", "transformer", "none"] = Field(
+        "conv", description="2.0: convolutions, or MAE's blocks (images); none = a linear layer, without visible_only"
+    )
     dim: Positive = Field(768, description="width")
     layers: Positive = Field(6, description="convolutions, blocks in MAE")
-    heads: Positive = Field(16, description="attention heads (MAE)")
+    heads: Positive = Field(16, description="attention heads (MAE, kind=transformer)")
     kernel: Positive = Field(3, description="kernel size")
     groups: Positive = Field(16, description="groups of the convolutions")
     residual: bool = Field(True, description="add the input of a layer where widths agree")
@@ -202,7 +207,9 @@ class DecoderConfig(Section):
 class LossConfig(Section):
     """How prediction and target are compared."""
 
-    beta: NonNegative = Field(0.0, description="0 = squared error, else smooth L1 with this beta")
+    beta: NonNegative | Literal["l1"] = Field(
+        0.0, description="0 = squared error, l1 = absolute error, else smooth L1 with this beta"
+    )
     scale: Literal["inv_sqrt_dim", "mean"] | float = Field(
         "inv_sqrt_dim", description="factor of the summed loss: 1/sqrt(D), 1/D or a number"
     )
@@ -294,13 +301,17 @@ class TrainConfig(Section):
 
     updates: Positive = Field(375_300, description="optimiser updates (scaled by budget)")
     batch_size: Positive = Field(256, description="samples per update over all devices")
-    micro_batch: Positive | None = Field(None, description="samples per forward pass, null = as many as batch_size")
+    views: Positive | None = Field(None, description="masked views per update: batch_size becomes views / mask.clones")
+    micro_batch: Positive | None = Field(
+        None, description="most samples of a forward pass, null = as many as batch_size"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto = bf16 where it is fast")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda if there is one")
     threads: Count = Field(0, description="CPU threads, 0 = torch's default")
     workers: Count = Field(2, description="loader processes")
     log_every: Positive = Field(100, description="updates between log lines")
     checkpoint_seconds: Positive = Field(300, description="seconds between saved training states")
+    snapshots: Count = Field(0, description="encoders kept along the run, from the first weights on, for the probe")
     checkpointing: bool = Field(False, description="compute blocks again in the backward pass: less memory, slower")
     compile: bool = Field(False, description="torch.compile of the blocks")
     timeout_seconds: Positive = Field(1800, description="how long one of several processes waits for the others")

@@ -110,7 +110,7 @@ def pretrain_gpu_gb(cfg: "RunConfig", gpus: int) -> float:
     rows = min(rows_per_pass(cfg), max(1.0, rows_per_pass(cfg) * passes(cfg) / gpus))
     views = cfg.mask.clones if cfg.method == "data2vec2" else 2 if cfg.method in ("byol", "dino") else 1
     seen = visible(cfg, s.positions) if cfg.method in ("data2vec2", "mae") else s.positions
-    bytes_of_row = views * (seen + m.extra_tokens) * m.dim * (m.depth + m.prenet_depth) * BLOCK_BYTES
+    bytes_of_row = float(views * (seen + m.extra_tokens) * m.dim * (m.depth + m.prenet_depth) * BLOCK_BYTES)
     bytes_of_row += _local_bytes(cfg)
     if cfg.modality == "speech":
         bytes_of_row += views * s.positions * m.dim * cfg.speech.pos_conv_depth * CONV_BYTES

@@ -5,12 +5,12 @@ import math
 import pandas as pd
 import pytest
 
-from data2vec.reporting.time_to_score import time_ratios, time_to_score
+from data2vec.reporting.time_to_score import along_the_run, time_ratios, time_to_score
 
 
 def run(method, points, seed=0, metric="linear_top1"):
-    rows = [{"method": method, "seed": seed, "pretrain_seconds": t, "value": v, "metric": metric} for t, v in points]
-    return pd.DataFrame(rows)
+    rows = pd.DataFrame(points, columns=["pretrain_seconds", "value"])
+    return rows.assign(method=method, variant=method, seed=seed, metric=metric)
 
 
 @pytest.mark.parametrize(("score", "seconds"), [(50, 10), (60, 15), (70, 20), (75, 30), (40, 10)])
@@ -37,3 +37,19 @@ def test_a_seed_that_one_of_them_lacks_does_not_count():
     frame = pd.concat([run("mae", [(10, 50)]), run("mae", [(10, 50)], 1), run("data2vec2", [(5, 40)], 1)])
     (found,) = time_ratios(frame, "data2vec2", "mae")
     assert (found.seed, found.ratio, found.is_bound) == (1, 2, True)
+
+
+def test_a_score_before_training_tells_nothing_about_time():
+    frame = pd.concat([run("mae", [(10, 50)]), run("data2vec2", [(0, 55), (10, 60)])])
+    assert time_ratios(frame, "data2vec2", "mae") == []
+
+
+def test_only_runs_that_kept_encoders_have_a_curve():
+    kept = pd.concat([run("mae", [(10, 50)], metric="linear_top1@5"), run("mae", [(20, 60)]), run("mae", [(20, 1)], 1)])
+    found = along_the_run(kept, "linear_top1")
+    assert list(found["value"]) == [50, 60]
+    assert set(found["metric"]) == {"linear_top1"}
+
+
+def test_no_rows_have_no_curve():
+    assert along_the_run(run("mae", [(10, 50)]).iloc[:0], "linear_top1").empty

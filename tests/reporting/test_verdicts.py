@@ -172,7 +172,7 @@ def test_a_trend_may_be_that_of_the_gain_over_another_method():
 
 def snapshots(scores, seconds, **columns):
     parts = [
-        rows({name: values}, "snapshot", updates=place, **columns).assign(pretrain_seconds=time)
+        rows({name: values}, metric=f"linear_top1@{place}", updates=place, **columns).assign(pretrain_seconds=time)
         for name, line in scores.items()
         for place, (values, time) in enumerate(zip(line, seconds[name], strict=True))
     ]
@@ -235,3 +235,10 @@ def test_runs_that_ended(values, floor, verdict):
 )
 def test_a_claim_holds_only_if_all_of_it_does(parts, verdict):
     assert combine([Finding("test", "main", "vision", part, "") for part in parts]) is verdict
+
+
+def test_two_values_of_an_experiment_can_be_timed():
+    frame = snapshots({"transformer": RIVAL, "conv": RIVAL}, {"transformer": (10, 100), "conv": (10, 50)})
+    frame = frame.assign(experiment="decoder_kind", method="data2vec2")
+    (found,) = judged(frame, kind="time_ratio", experiment="decoder_kind", method="conv", rival="transformer")
+    assert (found.verdict, found.effect) == (SUPPORTED, pytest.approx(2))

@@ -153,7 +153,7 @@ def assert_same(one: Path, two: Path) -> None:
     first, second = (load_file(run / "checkpoint" / "model.safetensors") for run in (one, two))
     assert first.keys() == second.keys()
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(second[name], tensor, rtol=1e-4, atol=1e-5)
     for line, other in zip(log_of(one), log_of(two), strict=True):
         assert other == pytest.approx(line, rel=1e-4, abs=1e-6)
 

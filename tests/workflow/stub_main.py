@@ -73,6 +73,7 @@ def main(command: str, words: dict[str, str]) -> None:
         files = sorted(Path(words["results"], words["scale"]).rglob("metrics.json"))
         save(reports / "results.csv", "file\n" + "".join(f"{f}\n" for f in files))
         save(reports / "index.html", f"<!doctype html><title>stub</title><p>{len(files)} files")
+        save(reports / "claims.md", "# stub")
         save(reports / "tables" / "main.html", "<table><tr><td>50.0</td></tr></table>")
         save(reports / "figures" / "loss.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
     elif command == "plan":

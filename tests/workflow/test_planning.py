@@ -1,13 +1,16 @@
 """Which runs a configuration stands for, where they go, and with which overrides they start."""
 
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from data2vec.compose import amend, compose, split_overrides
-from data2vec.config import dump
+from data2vec.compose import GROUPS, amend, compose, split_overrides
+from data2vec.config import RunConfig, dump, validate
 from data2vec.errors import UserError
 from data2vec.planning import Plan, label, override_text
 from data2vec.scales import FINETUNE_CONTROLS, PROBE_CONTROLS
@@ -38,12 +41,34 @@ def test_main_runs_come_with_three_controls(plan: Plan) -> None:
                 for method in ("data2vec", "data2vec2")
                 for file in ("", "probe/", "finetune/classification/")
             ),
+            *(("mae", file) for file in ("", "probe/")),
             ("random", "probe/"),
             ("pixels", "probe/"),
             ("scratch", "finetune/classification/"),
         ]
     }
     assert set(files) == expected and len(files) == len(expected)
+
+
+def test_rivals_are_known_by_name_and_run_only_when_asked_for(plan: Plan) -> None:
+    files = plan.rival_targets(settings(modalities=["vision"]))
+    assert {Path(f).parts[3] for f in files} == {"simmim", "maskfeat", "byol", "dino"}
+    assert not set(files) & set(plan.targets(settings()))
+    assert "method=dino" in plan.pretrain_words(plan.run("embedded", "vision", "dino"), 0, settings())
+    paper = plan.rival_targets(settings(scale="paper", modalities=["speech"]))
+    assert "results/paper/speech/hubert/seed0/finetune/librispeech-10h/metrics.json" in paper
+
+
+@pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
+def test_every_rival_has_a_valid_configuration(plan: Plan, scale: str) -> None:
+    from data2vec.training.schedules import LearningRate, stage_lengths
+
+    everything = settings(scale=scale)
+    for modality, kept in plan.scale(scale).modalities.items():
+        for name in kept.known_methods:
+            c = compose(split_overrides(plan.pretrain_words(plan.run(scale, modality, name), 0, everything)))
+            stages = stage_lengths(c.optim.phases, c.train.updates)
+            LearningRate(c.optim.schedule, c.optim.lr, c.train.updates, c.optim.warmup_updates, stages=stages)
 
 
 def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
@@ -67,15 +92,24 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
         "variant=data2vec",
         "variant=2",
         "target.top_k=2",
+        "train.snapshots=3",  # of main runs only
     }
     assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(main)
 
 
 def test_an_axis_can_set_several_keys_or_a_group(plan: Plan) -> None:
-    decay = plan.run("embedded", "vision", "teacher_decay--0.99").overrides
-    assert decay["teacher.start"] == decay["teacher.end"] == 0.99
+    decay = plan.run("embedded", "vision", "teacher_decay--frozen").overrides
+    assert decay["teacher.start"] == decay["teacher.end"] == 1.0
     words = plan.pretrain_words(plan.run("paper", "vision", "model_size--large"), 0, settings())
     assert "model=large" in words and "model=base" not in words
+
+
+def test_blocks_of_another_modality_are_those_of_its_main_run_with_the_same_seed(plan: Plan) -> None:
+    run = plan.run("embedded", "vision", "transfer--speech")
+    folder = "results/embedded/speech/data2vec2/seed3"
+    assert plan.trunk_run(run, 3) == folder
+    assert f"model.init_trunk={folder}" in plan.pretrain_words(run, 3, settings())
+    assert plan.trunk_run(plan.run("embedded", "vision", "transfer--none"), 3) is None
 
 
 @pytest.mark.parametrize(
@@ -150,8 +184,6 @@ def test_an_experiment_may_fix_its_seeds(plan: Plan) -> None:
     ],
 )
 def test_values_read_alike_everywhere(value: object, text: str) -> None:
-    import yaml
-
     assert override_text("k", value) == f"k={text}"
     assert yaml.safe_load(text) == value
 
@@ -173,6 +205,10 @@ BROKEN = {
         "name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: 3\nmetric: loss\n",
         "values must be a list",
     ),
+    "points": (
+        "name: broken\ntitle: t\nbase: {}\naxis: a\npoints: {soft: {a: 1}}\nvalues: [sotf]\nmetric: loss\n",
+        "did you mean 'soft'?",
+    ),
     "double": ("name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: [1, 1]\nmetric: loss\n", "must differ"),
 }
 
@@ -187,16 +223,31 @@ def test_a_broken_experiment_is_named(tmp_path: Path, text: str, words: str) -> 
     assert "broken" in str(error.value)
 
 
-@pytest.mark.parametrize("scale", ["embedded", "mini", "paper"])
+def changed(values: dict[str, Any], words: dict[str, str]) -> RunConfig:
+    """A composed configuration with the dotted keys and labels among `words` set anew."""
+    values = copy.deepcopy(values)
+    for key, text in words.items():
+        section, _, name = key.rpartition(".")
+        if key not in GROUPS:
+            (values[section] if section else values)[name] = yaml.safe_load(text)
+    return validate(values)
+
+
+@pytest.mark.parametrize("scale", ["embedded", "mini", "cpu", "paper"])
 def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp_path: Path) -> None:
     everything = settings(scale=scale, experiments="all")
     for modality in plan.scale(scale).modalities:
         controls = {*PROBE_CONTROLS[modality], *FINETUNE_CONTROLS[modality]}
         files = [f for f in plan.targets(everything) if f.startswith(f"results/{scale}/{modality}/")]
-        for name in sorted({Path(f).parts[3] for f in files} - controls):
+        mains: dict[str, dict[str, Any]] = {}
+        for name in sorted({Path(f).parts[3] for f in files} - controls, key=lambda name: "--" in name):
             run = plan.run(scale, modality, name)
-            words = plan.pretrain_words(run, 0, everything)
-            config = compose(split_overrides(words))
+            words = split_overrides(plan.pretrain_words(run, 0, everything))
+            if run.method in mains and not set(run.overrides) & set(GROUPS):
+                config = changed(mains[run.method], words)  # Hydra takes a third of a second each time
+            else:
+                config = compose(words)
+                mains.setdefault(run.method, config.model_dump(mode="json"))
             assert (config.scale, config.experiment, config.variant) == (scale, run.experiment, run.variant), words
         saved = tmp_path / f"{modality}.yaml"
         saved.write_text(dump(config))

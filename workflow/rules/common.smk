@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import jobs, machine, planning, settings
+from data2vec import jobs, machine, papers, planning, settings
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -22,6 +22,7 @@ CODE = {
     "probe": ["data2vec.downstream.probe", "data2vec.compose"],
     "finetune": ["data2vec.downstream.finetune", "data2vec.compose"],
     "report": ["data2vec.reporting.report"],
+    "paper": ["data2vec.reporting.papers"],
     "plan": ["data2vec.plan"],
 }
 IMPORTED = planning.imported("{checkpoint}")
@@ -51,7 +52,9 @@ def stop_on_mistake(ask, *arguments):
 PLAN = planning.Plan(Path("config"))
 SETTINGS = stop_on_mistake(settings.check, config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
 TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
+RIVALS = stop_on_mistake(PLAN.rival_targets, SETTINGS)
 EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
+PAPERS = stop_on_mistake(papers.read_papers, Path("config/papers.yaml"))
 GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 
 if workflow.is_main_process:
@@ -113,6 +116,12 @@ def manifests(datasets):
 
 def pretrain_data(wildcards):
     return manifests(answer(PLAN.pretrain_data, run_plan(wildcards)))
+
+
+def trunk_weights(wildcards):
+    """Weights of the run whose blocks this one starts from, if it is such an experiment."""
+    folder = answer(PLAN.trunk_run, run_plan(wildcards), wildcards.seed)
+    return f"{folder}/checkpoint/model.safetensors" if folder else []
 
 
 def probe_data(wildcards):
@@ -244,6 +253,13 @@ def composed_files(wildcards):
 def experiment_files(wildcards):
     """Descriptions of the experiments, which the report shows."""
     return [yaml_content(file) for file in sorted(Path("config/experiments").glob("*.yaml"))]
+
+
+@cache
+def recipe_files(wildcards):
+    """Content of the recipes, which the papers' tables of settings stand beside."""
+    files = sorted([*Path("config/run/recipe").glob("data2vec2_*"), *Path("config/run/size").glob("data2vec2_*")])
+    return [yaml_content(file) for file in files]
 
 
 def plan_files(wildcards):

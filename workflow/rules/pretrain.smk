@@ -2,6 +2,7 @@
 rule pretrain:
     input:
         data=pretrain_data,
+        trunk=trunk_weights,
     output:
         config=f"{RUN}/config.yaml",
         provenance=f"{RUN}/provenance.json",

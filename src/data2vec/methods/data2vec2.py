@@ -13,15 +13,17 @@ from data2vec.methods.step import Batch, Monitors, StepOutput
 from data2vec.methods.targets import build_targets, loss_scale, masked_moments, regression_loss
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.decoder import ConvDecoder, masked_noise, scatter_visible
-from data2vec.nn.encoder import Encoder
+from data2vec.nn.encoder import Encoder, EncoderOutput
+from data2vec.nn.transformer_decoder import TransformerDecoder
 
 
 class Data2Vec2(nn.Module):
     """Student, decoder and teacher of data2vec 2.0."""
 
-    def __init__(self, config: RunConfig, encoder: Encoder, decoder: ConvDecoder) -> None:
+    def __init__(self, config: RunConfig, encoder: Encoder, decoder: nn.Module) -> None:
         super().__init__()
         self.target, self.loss, self.options = config.target, config.loss, config.decoder
+        self.visible_only = config.mask.visible_only
         self.encoder = encoder
         self.decoder = decoder
         self.teacher = Teacher(encoder, config.teacher)
@@ -40,9 +42,7 @@ class Data2Vec2(nn.Module):
         # 2. Student: encode the visible positions of every masked view
         student = self.encoder.run_trunk(self.encoder.context(local, batch.padding, batch.masks))
         # 3. Decoder: visible positions at their places, noise elsewhere -> prediction at every position
-        if noise is None:
-            noise = masked_noise((*is_masked.shape, student.x.shape[-1]), self.options.noise_std, student.x.device)
-        pred = self.decoder(self.decoder_input(student.x, visible, noise))
+        pred = self.predict(student, visible, is_masked.shape, noise)
         # 4. Loss over hidden positions; every view of a sample has the sample's target
         B, (R, T) = len(target), is_masked.shape
         views, hidden = pred.view(B, R // B, T, -1), is_masked.view(B, R // B, T, 1)
@@ -64,11 +64,23 @@ class Data2Vec2(nn.Module):
             }
         return StepOutput(terms, sample_size, pred, target, monitors)
 
+    def predict(self, student: EncoderOutput, visible: Tensor, shape: torch.Size, noise: Tensor | None) -> Tensor:
+        """Predictions (R, T, D) from the encoded positions; `shape` is (R, T)."""
+        if isinstance(self.decoder, TransformerDecoder):  # ablation: a learned token at hidden positions
+            everywhere = torch.arange(shape[1], device=visible.device).expand(shape)
+            return self.decoder(student.x, visible if self.visible_only else everywhere, student.extra)
+        if not self.visible_only:  # ablation: every position was encoded
+            return self.decoder(student.x)
+        if noise is None:
+            noise = masked_noise((*shape, student.x.shape[-1]), self.options.noise_std, student.x.device)
+        return self.decoder(self.decoder_input(student.x, visible, noise))
+
     def decoder_input(self, visible: Tensor, ids: Tensor, noise: Tensor) -> Tensor:
         """Full-length sequence (R, T, D): encoded positions `visible` (R, V, D) at `ids`, `noise` elsewhere."""
         positions = getattr(self.encoder.context, "positions", None)
         if self.options.positions_masked and positions is not None:
             noise = noise + positions
+        assert isinstance(self.decoder, ConvDecoder)
         x = scatter_visible(self.decoder.input_dropout(visible), ids, noise)
         return x + positions if self.options.positions_all and positions is not None else x
 

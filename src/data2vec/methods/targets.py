@@ -4,7 +4,7 @@ data2vec paper section 3.3, algorithms.md 4.5, 5.4, 6.2, 7.7, 7.8.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +50,11 @@ def build_targets(features: Sequence[Tensor], config: TargetConfig) -> Tensor:
     return total
 
 
-def regression_loss(pred: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Elementwise loss in float32: squared error for `beta` 0, else smooth L1 with that `beta`."""
+def regression_loss(pred: Tensor, target: Tensor, beta: float | Literal["l1"]) -> Tensor:
+    """Elementwise loss in float32: squared error for `beta` 0, absolute for "l1", else smooth L1 with that `beta`."""
     pred, target = pred.float(), target.float()
+    if beta == "l1":
+        return (pred - target).abs()
     if beta == 0:
         return (pred - target).square()
     return F.smooth_l1_loss(pred, target.expand_as(pred), reduction="none", beta=beta)

@@ -12,7 +12,6 @@ from data2vec.masking import sample_frame_masks
 from data2vec.modalities import stages
 from data2vec.modalities.stages import build_alibi, build_prenet, build_trunk
 from data2vec.nn.convolution import ConvPositions, WeightNormPositions
-from data2vec.nn.decoder import ConvDecoder
 from data2vec.nn.encoder import Encoder, Masks, MaskTokenContext, VisibleContext
 from data2vec.nn.waveform import WaveformStack, frames_of
 
@@ -65,12 +64,13 @@ def build_encoder(config: RunConfig) -> Encoder:
             build_prenet(config),
             build_positions(config),
             speech.hidden_std,
+            not config.mask.visible_only,
         )
     local = WaveformEncoder(stack, speech.conv_layers[-1][0], model.dim, speech.feature_norm_eps)
     return Encoder(local, context, build_trunk(config), model.extra_tokens)
 
 
-def build_decoder(config: RunConfig) -> ConvDecoder:
+def build_decoder(config: RunConfig) -> nn.Module:
     """2.0's decoder for speech."""
     return stages.build_decoder(config, dims=1)
 

@@ -81,9 +81,11 @@ def build_alibi(config: RunConfig) -> Alibi | None:
     return Alibi(model.heads, model.alibi, model.alibi_scale_per_head, layers, model.alibi_scale_learned)
 
 
-def build_decoder(config: RunConfig, dims: int) -> ConvDecoder:
-    """2.0's decoder over sequences (`dims` 1) or grids of patches (2)."""
+def build_decoder(config: RunConfig, dims: int) -> nn.Module:
+    """2.0's decoder over sequences (`dims` 1) or grids of patches (2); a linear layer for `decoder.kind` none."""
     d, dim = config.decoder, config.model.dim
+    if d.kind == "none":
+        return nn.Linear(dim, dim)
     return ConvDecoder(
         dim,
         dim,

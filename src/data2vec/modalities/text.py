@@ -118,6 +118,7 @@ def build_encoder(config: RunConfig) -> Encoder:
 def build_decoder(config: RunConfig) -> ConvDecoder:
     """2.0's decoder for text; its projection starts like the encoder, unlike other modalities' (pitfall P-I7)."""
     decoder = stages.build_decoder(config, dims=1)
+    assert isinstance(decoder, ConvDecoder)
     for name, parameter in decoder.proj.named_parameters():
         nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=STD)
     return decoder

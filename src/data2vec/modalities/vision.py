@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from data2vec.config import RunConfig
 from data2vec.modalities import stages
 from data2vec.modalities.stages import build_alibi, build_prenet, build_trunk
-from data2vec.nn.decoder import ConvDecoder
 from data2vec.nn.encoder import Encoder, MaskTokenContext, VisibleContext
 from data2vec.nn.positions import RelativePositionBias, sincos_positions_2d
 from data2vec.nn.transformer_decoder import TransformerDecoder
@@ -70,19 +69,25 @@ def build_encoder(config: RunConfig) -> Encoder:
             model.norm_eps if model.norm == "post" else None,
             model.input_dropout,
             build_prenet(config, biases.get("per_block")),
+            mask_token=not config.mask.visible_only,
         )
     local = PatchEmbedding(vision.channels, vision.patch_size, model.dim)
     return Encoder(local, context, trunk, model.extra_tokens)
 
 
-def build_decoder(config: RunConfig) -> ConvDecoder:
-    """2.0's decoder for images."""
+def build_decoder(config: RunConfig) -> nn.Module:
+    """2.0's decoder for images; the Transformer decoder instead is an ablation."""
+    if config.decoder.kind == "transformer":
+        return _transformer_decoder(config, config.model.dim)
     return stages.build_decoder(config, dims=2)
 
 
 def build_pixel_decoder(config: RunConfig) -> TransformerDecoder:
     """MAE's decoder, from encoded patches to pixels."""
-    v, d = config.vision, config.decoder
-    positions = sincos_positions_2d(v.grid, d.dim)[None]
-    width, ratio, eps = v.channels * v.patch_size**2, config.model.mlp_ratio, config.model.norm_eps
+    return _transformer_decoder(config, config.vision.channels * config.vision.patch_size**2)
+
+
+def _transformer_decoder(config: RunConfig, width: int) -> TransformerDecoder:
+    d, ratio, eps = config.decoder, config.model.mlp_ratio, config.model.norm_eps
+    positions = sincos_positions_2d(config.vision.grid, d.dim)[None]
     return TransformerDecoder(config.model.dim, width, d.dim, d.layers, d.heads, positions, ratio, eps)

@@ -120,7 +120,8 @@ class VisibleContext(nn.Module):
     `positions` is a fixed table (1, T, D) or None; `pos_conv` computes positions from the features that are not
     hidden, zeros elsewhere; `alibi` biases the scores by distance; `blocks` are the context encoder's ("prenet")
     blocks, whose features never serve as targets. Masks without `visible` hide positions but leave them in the
-    sequence, as N(0, `hidden_std`) (fine-tuning).
+    sequence, as N(0, `hidden_std`) (fine-tuning). With `mask_token` nothing is removed: hidden positions become one
+    learned token before positions are added, as in 1.0 (ablation).
     """
 
     positions: Tensor | None
@@ -136,8 +137,10 @@ class VisibleContext(nn.Module):
         blocks: Transformer | None = None,
         pos_conv: nn.Module | None = None,
         hidden_std: float = 0.0,
+        mask_token: bool = False,
     ) -> None:
         super().__init__()
+        self.mask_token = nn.Parameter(torch.zeros(dim)) if mask_token else None
         self.register_buffer("positions", positions, persistent=False)
         self.pos_conv, self.hidden_std = pos_conv, hidden_std
         self.alibi = alibi
@@ -149,6 +152,10 @@ class VisibleContext(nn.Module):
     def forward(self, features: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> Tokens:
         """(B, T, D) features -> (R, E + V, D) tokens of the visible positions; all of them without masks."""
         x = features
+        if self.mask_token is not None and masks is not None:
+            x = self.replace(features, self.mask_token, masks)
+            padding = None if padding is None else padding.repeat_interleave(len(x) // len(features), 0)
+            masks = None
         if self.positions is not None:
             x = x + resize_positions(self.positions, features.shape[1]).to(features.dtype)
         visible = None if masks is None else masks.visible
@@ -184,9 +191,15 @@ class VisibleContext(nn.Module):
 
     def hide(self, x: Tensor, masks: Masks, std: float = 0.0) -> Tensor:
         """Every view (R, T, D) of the samples (B, T, D): N(0, `std`) at hidden positions, no hidden channels."""
-        B, T, D = x.shape
+        R, T, D = *masks.is_masked.shape, x.shape[-1]
+        fill = torch.randn(R, T, D, device=x.device, dtype=x.dtype) * std if std else x.new_zeros(())
+        return self.replace(x, fill, masks)
+
+    def replace(self, x: Tensor, fill: Tensor, masks: Masks) -> Tensor:
+        """Every view (R, T, D) of the samples (B, T, D) with `fill` at hidden positions, no hidden channels."""
+        B, T, _ = x.shape
         hidden = masks.is_masked.view(B, -1, T, 1)
-        fill = torch.randn(*hidden.shape[:3], D, device=x.device, dtype=x.dtype) * std if std else x.new_zeros(())
+        fill = fill.to(x.dtype).view(B, -1, *fill.shape[1:]) if fill.dim() == 3 else fill.to(x.dtype)
         views = torch.where(hidden, fill, x.unsqueeze(1)).flatten(0, 1)
         return views if masks.channels is None else views.masked_fill(masks.channels.unsqueeze(1), 0)
 

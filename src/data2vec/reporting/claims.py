@@ -3,6 +3,7 @@
 All numbers of ours come from results.csv; the published ones from `config/published/`.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,15 @@ class Row:
         return [effect_text(found) for found in self.findings if found.n]
 
     @property
+    def is_by_construction(self) -> bool:
+        """Whether nothing was measured against anything: the method runs, and tests of the code hold the claim."""
+        return bool(self.findings) and all(math.isnan(found.threshold) for found in self.findings)
+
+    @property
     def reasons(self) -> list[str]:
         """Why the verdict is what it is; each reason once."""
         if self.verdict is Verdict.SUPPORTED:
-            return []
+            return ["by construction, not by a score"] * self.is_by_construction
         open_ones = [found for found in self.findings if found.verdict is not Verdict.SUPPORTED]
         return list(dict.fromkeys(_reason(found) for found in open_ones))
 
@@ -112,7 +118,8 @@ def judge_claims(
 ) -> list[Claims]:
     """Every claim with its verdict, at each scale of `frame` (results.csv); an absent published row is an issue.
 
-    `places` has where an experiment is shown, by its name, and main runs, by `main-<modality>`.
+    `places` has where an experiment is shown, by its name, and main runs, by `main-<modality>`, and
+    what they cost by `efficiency-<modality>`.
     """
     published = {
         name: published_effects(f"test {name} of the claims", one.published, numbers, issues)
@@ -143,7 +150,7 @@ def _row(
 ) -> Row:
     found = [finding for test in claim.tests for finding in findings[test]]
     beside = [effect for test in claim.tests for effect in published[test]]
-    keys = [f"main-{one.modality}" if one.experiment == "main" else one.experiment for one in found if one.n]
+    keys = [_shown_in(one) for one in found if one.n]
     docs = [claim.docs, *(ledger.comparisons[test].docs for test in claim.tests)]
     return Row(
         claim=claim,
@@ -155,13 +162,19 @@ def _row(
     )
 
 
+def _shown_in(found: Finding) -> str:
+    if found.experiment != "main":
+        return found.experiment
+    return f"{'efficiency' if found.unit == 'times' else 'main'}-{found.modality}"
+
+
 def effect_text(found: Finding) -> str:
     """An effect with its interval and n: "Images, digits: 2 over 1 +1.2 points (0.4 to 2.0), n = 3"."""
-    if found.threshold != found.threshold:  # presence: nothing was measured against anything
+    if math.isnan(found.threshold):  # presence: nothing was measured against anything
         return f"{_where(found)}: {found.subject}: {found.reason}, n = {found.n}"
     is_gain = found.unit == "points"
     numbers = fmt(found.effect, found.unit, signed=is_gain) + (f" {found.unit}" if found.unit else "")
-    if found.low == found.low:
+    if not math.isnan(found.low):
         numbers += f" ({fmt(found.low, found.unit, is_gain)} to {fmt(found.high, found.unit, is_gain)})"
     what = f"{_where(found)}: {found.subject}, {metric_label(found.metric)}"
     return f"{what}: {numbers}, n = {found.n}"

@@ -105,7 +105,7 @@ def _rows_of(run: Run, models: dict[tuple[str, str], str], issues: list[Issue]) 
                     "metric": _metric(stage, str(entry["metric"])),
                     "value": _value(run, stage, entry, issues),
                     "unit": str(entry.get("unit") or ""),
-                    **cost,
+                    **{column: number(entry[column]) if column in entry else cost[column] for column in cost},
                     "peak_memory_bytes": number(run.provenance.get("peak_memory_bytes")),
                     "commit": str(run.provenance.get("commit") or metrics.get("commit") or ""),
                 }

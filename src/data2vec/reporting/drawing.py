@@ -6,7 +6,7 @@ A `Figure` carries its caption, its text for those who cannot see it, and its so
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,11 @@ def save(figure: Figure, folder: Path) -> list[Path]:
         figure.canvas.savefig(temporary, metadata={"Date": None, "Creator": None})
     write_text(paths[2], to_csv_text(figure.data))
     return paths
+
+
+def renamed(figure: Figure, name: str) -> Figure:
+    """The same figure under another file name."""
+    return replace(figure, name=name)
 
 
 def placeholder(name: str, title: str, why: str) -> Figure:

@@ -28,6 +28,7 @@ class Experiment:
     published: str = ""  # name of a table in ablations.csv
     claims: list[str] = field(default_factory=list)
     note: str = ""
+    published_values: dict[str, str] = field(default_factory=dict)  # our value -> how the published table calls it
 
     def points(self, scale: str) -> list[str]:
         """The values at a scale, as results.csv's `variant` spells them."""
@@ -78,6 +79,7 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
         published=str(content.get("published") or ""),
         claims=[str(claim) for claim in _listed(content.get("claims") or [])],
         note=" ".join([str(content.get("note") or "").strip(), *_released(content.get("checkpoints"))]).strip(),
+        published_values={str(ours): str(name) for ours, name in (content.get("published_values") or {}).items()},
     )
 
 
@@ -100,8 +102,13 @@ def parts(experiment: Experiment, frame: pd.DataFrame, published: pd.DataFrame) 
     """The experiment in each modality that has runs of it."""
     ours = summary(experiment, frame)
     run = frame.loc[frame["experiment"] == experiment.name, "modality"]
+    names = experiment.published_values
     return [
-        Part(modality, ours[ours["modality"] == modality], published_curve(experiment.published, modality, published))
+        Part(
+            modality,
+            ours[ours["modality"] == modality],
+            published_curve(experiment.published, modality, published, names),
+        )
         for modality in sorted(set(run), key=modality_rank)
     ]
 

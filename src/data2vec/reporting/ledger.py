@@ -40,12 +40,13 @@ class PublishedRow(Entry):
 
 
 class PublishedEffect(Entry):
-    """A published number (`row`), or how much better `a` is than `b`."""
+    """A published number (`row`), or how much better `a` is than `b`: as a difference, or as a ratio (of times)."""
 
     modality: Modality | None = Field(None, description="the modality that it stands beside; null = every")
     row: PublishedRow | None = None
     a: PublishedRow | None = None
     b: PublishedRow | None = None
+    form: Literal["difference", "ratio"] = Field("difference", alias="as")
 
     @model_validator(mode="after")
     def _one_or_two(self) -> "PublishedEffect":
@@ -94,13 +95,15 @@ class Trend(Comparison):
 
 
 class TimeRatio(Comparison):
-    """The rival's time to its best score over the time of `method` to that score is more than `effect`."""
+    """The rival's time to its best score over the time of `method` to that score is more than `effect`.
+
+    In an experiment, `method` and `rival` are two of its values.
+    """
 
     kind: Literal["time_ratio"]
-    experiment: str = "snapshot"
     effect: float = Field(1.0, gt=0, description="smallest ratio that counts")
-    method: str
-    rival: str
+    method: Value
+    rival: Value
 
 
 class Presence(Comparison):

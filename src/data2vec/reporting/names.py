@@ -26,6 +26,7 @@ MODALITIES = {"vision": "Images", "speech": "Speech", "text": "Text"}
 METRICS = {
     "linear_top1": "linear probe",
     "knn_top1": "nearest neighbours",
+    "linear_top1_valid": "linear probe, held-out training samples",
     "finetune_top1": "fine-tuned",
     "wer": "word error rate",
     "wer_lm": "word error rate with LM",
@@ -77,8 +78,9 @@ def is_control(method: str) -> bool:
 
 
 def is_score(metric: str) -> bool:
-    """Whether a metric tells how good the features are (not how training went)."""
-    return not metric.endswith(("loss", "_var"))
+    """Whether a metric tells how good the features are at the end (not how training went, nor a score on the way)."""
+    training = ("loss", "_var", "_valid", "_flops", "_seconds")
+    return not metric.endswith(training) and "@" not in metric and not metric.startswith("effective_rank")
 
 
 def lower_is_better(metric: str) -> bool:

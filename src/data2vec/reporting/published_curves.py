@@ -33,8 +33,13 @@ class Curve:
         return str(counts[counts == counts.max()].index[-1])
 
 
-def published_curve(table: str, modality: str, published: pd.DataFrame) -> Curve | None:
-    """A table of ablations.csv, its rows of `modality` if there are any; None if there is no such table."""
+def published_curve(
+    table: str, modality: str, published: pd.DataFrame, names: dict[str, str] | None = None
+) -> Curve | None:
+    """A table of ablations.csv, its rows of `modality` if there are any; None if there is no such table.
+
+    `names` (our value -> the published one) renames the varied values to ours.
+    """
     rows = published[(published["file"] == "ablations") & (published["table"] == table)]
     rows = rows.assign(number=rows["value"].map(number)).dropna(subset="number")
     if not table or rows.empty:
@@ -44,7 +49,10 @@ def published_curve(table: str, modality: str, published: pd.DataFrame) -> Curve
     rows = rows[(rows["modality"] == first["modality"]) & (rows["metric"] == first["metric"])]
     where = ", ".join(filter(None, (first["method"], first["model_size"], first["pretrain_data"])))
     source = first["source"].split(";")[0]
-    return Curve(_points(rows), first["modality"], first["metric"], first["unit"], where, source)
+    ours = {theirs: name for name, theirs in (names or {}).items()}
+    points = _points(rows)
+    points["label"] = points["label"].map(lambda name: ours.get(name, name))
+    return Curve(points, first["modality"], first["metric"], first["unit"], where, source)
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +88,7 @@ def _shared_start(words: list[str]) -> str:
 def same_point(row: dict[str, Any], curve: Curve) -> float | None:
     """The published value at our value, from the reference series."""
     points = curve.points[curve.points["series"] == curve.reference]
-    if math.isnan(row["x"]):
+    if math.isnan(row["x"]) or not curve.is_numeric:
         hits = points[points["label"].str.lower() == row["label"].lower()]
     else:
         hits = points[(points["x"] - row["x"]).abs() < 1e-9]

@@ -36,7 +36,7 @@ def published_effects(
         lacking = [reason for reason in rows if isinstance(reason, str)]
         issues += [Issue("no published number", f"{owner}: {reason}") for reason in lacking]
         there = [row for row in rows if not isinstance(row, str)]
-        found.append(Published(effect.modality, ABSENT) if lacking else _published(effect.modality, there))
+        found.append(Published(effect.modality, ABSENT) if lacking else _published(effect, there))
     return found
 
 
@@ -56,11 +56,15 @@ def _row(key: PublishedRow, numbers: pd.DataFrame) -> dict[str, str] | str:
     return f"{len(rows) or 'no'} published rows with {given}, one is needed"
 
 
-def _published(modality: str | None, rows: list[dict[str, str]]) -> Published:
+def _published(effect: PublishedEffect, rows: list[dict[str, str]]) -> Published:
+    modality = effect.modality
     values = [number(row["value"]) for row in rows]
     source = "; ".join(dict.fromkeys(row["source"].split(";")[0] for row in rows))
     if len(rows) == 1:
         unit = "times" if rows[0]["unit"] == "x" else rows[0]["unit"]
         return Published(modality, f"{fmt(values[0])} {unit}", source)
+    if effect.form == "ratio":
+        words = f"{fmt(values[0] / values[1])} times ({values[0]:g}, {values[1]:g} {rows[0]['unit']})"
+        return Published(modality, words, source)
     gain = (values[0] - values[1]) * (-1 if lower_is_better(rows[0]["metric"]) else 1)
     return Published(modality, f"{fmt(gain, 'points', signed=True)} points ({values[0]:g}, {values[1]:g})", source)

@@ -141,10 +141,15 @@ def _places(sections: list[Section], ablations: list[AblationPart]) -> dict[str,
         )
         for part in sections
     }
+    cost = {
+        table.name: Place(table.name, f"{part.title}: efficiency", table.name, figure.name)
+        for part in sections
+        if (table := part.efficiency) is not None and (figure := part.efficiency_figure) is not None
+    }
     varied = {
         part.name: Place(f"ablation-{part.name}", part.title, part.table.name, part.figure.name) for part in ablations
     }
-    return main | varied
+    return main | cost | varied
 
 
 def _figures(page: Page) -> list[Figure]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data2vec.reporting import (
+    collapse,
     decoded,
+    efficiency,
     figures,
     figures_cost,
     figures_curves,
@@ -40,21 +42,27 @@ class Section:
     details: list[Table]  # GLUE task by task, or word error rates
     folded: list[Table]  # shown on demand
     controls: Table
+    collapse: Table
     cost: Table
     scores_figure: Figure
     masked_figure: Figure
     curves_figure: Figure
     cost_figure: Figure
+    efficiency_figure: Figure | None  # where encoders were kept along the runs
+    efficiency: Table | None
     passages: list[Passages]  # masked text, shown in place of its figure
     decoded: list[Decoded]
 
     def figures(self) -> list[Figure]:
         """All figures, to be saved."""
-        return [self.scores_figure, self.masked_figure, self.curves_figure, self.cost_figure]
+        drawn = [self.scores_figure, self.masked_figure, self.curves_figure, self.cost_figure]
+        return drawn if self.efficiency_figure is None else [*drawn, self.efficiency_figure]
 
     def tables(self) -> Iterator[Table]:
         """All tables, to be written."""
-        yield from (self.headline, *self.details, *self.folded, self.controls, self.cost)
+        yield from (self.headline, *self.details, *self.folded, self.controls, self.collapse, self.cost)
+        if self.efficiency is not None:
+            yield self.efficiency
         if self.decoded:
             yield decoded.decoded_table(self.decoded)
 
@@ -78,11 +86,14 @@ def section(
         details=[] if details is None else [details],
         folded=[] if tasks is None else [tasks],
         controls=tables.controls(frame, modality),
+        collapse=collapse.table(frame, modality),
         cost=tables.cost(frame, modality),
         scores_figure=figures.headline(frame, numbers, modality),
         masked_figure=masked,
         curves_figure=figures_curves.curves(steps, modality),
         cost_figure=figures_cost.cost(frame, numbers, modality),
+        efficiency_figure=efficiency.figure(frame, modality),
+        efficiency=efficiency.table(frame, numbers, modality),
         passages=passages,
         decoded=decoded.decoded(runs) if modality == "speech" else [],
     )

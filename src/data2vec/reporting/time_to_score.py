@@ -1,4 +1,7 @@
-"""How long a method trains until it has a given score: linear between the snapshots of one run."""
+"""How long a method trains until it has a given score: linear between the encoders that were kept along one run.
+
+Their scores are rows `<score>@<updates>` of results.csv, with the seconds of pre-training until then.
+"""
 
 import math
 from dataclasses import dataclass
@@ -17,10 +20,18 @@ class Ratio:
     is_bound: bool
 
 
+def along_the_run(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The scores along those runs that kept encoders, the last one included, all under the name `metric`."""
+    rows = frame[frame["metric"].str.split("@").str[0] == metric]
+    run = ["method", "variant", "seed"]
+    kept = rows.loc[rows["metric"].str.contains("@", regex=False), run].drop_duplicates()
+    return rows.merge(kept, on=run).assign(metric=metric)
+
+
 def time_to_score(frame: pd.DataFrame, method: str, score: float) -> float:
     """Seconds of pre-training until `method` has `score`; NaN if it does not get there.
 
-    `frame` has the snapshots of one seed, data set and metric; time before the first snapshot is not looked into.
+    `frame` has the scores along the runs of one seed, data set and metric; before the first none is guessed.
     """
     run = frame[frame["method"] == method].sort_values("pretrain_seconds")
     sign = -1 if lower_is_better(str(frame["metric"].iloc[0])) else 1
@@ -36,8 +47,10 @@ def time_to_score(frame: pd.DataFrame, method: str, score: float) -> float:
 
 
 def time_ratios(frame: pd.DataFrame, method: str, rival: str) -> list[Ratio]:
-    """For each seed that both have: the rival's time to its best score over the time of `method` to that score."""
-    frame = frame[frame["method"].isin([method, rival]) & (frame["pretrain_seconds"] > 0)]
+    """For each seed that both have: the rival's time to its best score over the time of `method` to that score.
+
+    A seed does not count where one of them has that score before it trains.
+    """
     ratios = []
     for seed, part in frame.groupby("seed", sort=True):
         theirs, ours = part[part["method"] == rival], part[part["method"] == method]
@@ -47,5 +60,7 @@ def time_ratios(frame: pd.DataFrame, method: str, rival: str) -> list[Ratio]:
         best = theirs["value"].min() if is_lower else theirs["value"].max()
         time, to_beat = time_to_score(part, method, best), time_to_score(part, rival, best)
         is_bound = math.isnan(time)
-        ratios.append(Ratio(int(seed), to_beat / (ours["pretrain_seconds"].max() if is_bound else time), is_bound))
+        spent = ours["pretrain_seconds"].max() if is_bound else time
+        if min(to_beat, spent) > 0:
+            ratios.append(Ratio(int(seed), to_beat / spent, is_bound))
     return ratios

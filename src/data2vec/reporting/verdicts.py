@@ -16,7 +16,7 @@ from data2vec.reporting import stats
 from data2vec.reporting.files import number
 from data2vec.reporting.ledger import Best, Comparison, Ledger, Over, Presence, TimeRatio, Trend
 from data2vec.reporting.names import RAW_INPUT, lower_is_better, method_label, modality_label
-from data2vec.reporting.time_to_score import time_ratios
+from data2vec.reporting.time_to_score import along_the_run, time_ratios
 
 KEY = ["method", "variant", "seed"]
 
@@ -115,7 +115,9 @@ def _in_modality(empty: Finding, comparison: Comparison, ledger: Ledger, rows: p
     )
     modality = empty.modality
     for metric in comparison.metric.get(modality) or ledger.metrics.get(modality, ()):  # type: ignore[call-overload]
-        chosen = rows[(rows["metric"] == metric) & rows["value"].notna()]
+        is_timed = isinstance(comparison, TimeRatio)
+        chosen = along_the_run(rows, metric) if is_timed else rows[rows["metric"] == metric]
+        chosen = chosen.dropna(subset="value")
         groups = ["dataset", "model"] if comparison.experiment == "main" else ["dataset"]
         findings = []
         for key, part in chosen.groupby(groups, sort=True):
@@ -207,6 +209,8 @@ def _trend(comparison: Trend, rows: pd.DataFrame, here: Finding, judge: Judge) -
 
 def _time_ratio(comparison: TimeRatio, rows: pd.DataFrame, here: Finding, judge: Judge) -> Finding | None:
     """On logarithms, so that twice and half as fast are equally far from 1."""
+    if comparison.experiment != "main":
+        rows = rows.assign(method=rows["variant"])
     if not {comparison.method, comparison.rival} <= set(rows["method"]):
         return None
     ratios = time_ratios(rows, comparison.method, comparison.rival)
@@ -258,10 +262,12 @@ def _absent(comparison: Comparison, rows: pd.DataFrame, modality: str) -> str:
             sides = []
     if rows.empty:
         return f"no {what} of {where}"
-    column = "method" if comparison.experiment in ("main", "snapshot") else "variant"
+    column = "method" if comparison.experiment == "main" else "variant"
     absent = [method_label(side) for side in sides if side not in set(rows[column])]
     if absent:
         return f"{what} of {where}: without {' and '.join(absent)}"
+    if isinstance(comparison, TimeRatio):
+        return f"{what} of {where}: no encoders of both were kept along the way (train.snapshots)"
     return f"{what} of {where}: no score in common"
 
 

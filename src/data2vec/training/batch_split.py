@@ -48,7 +48,7 @@ def rows_per_pass(batch: int, most: int | None, count: int, key: str, step: int 
     """
     if count == 1:
         return most
-    fitting = [m for m in range(step, (most or batch) + 1, step) if batch % m == 0 and batch // m >= count]
+    fitting = [m for m in range(step, min(most or batch, batch) + 1, step) if batch % m == 0 and batch // m >= count]
     if not fitting:
         raise UserError(
             f"{count} processes are too many for {key} = {batch}: it cannot be divided into so many parts"

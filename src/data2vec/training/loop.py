@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from data2vec.errors import UserError
@@ -28,6 +29,7 @@ from data2vec.training.distributed import ALONE, Processes
 from data2vec.training.optim import Adam, set_learning_rate
 from data2vec.training.run_folder import RunFolder
 from data2vec.training.schedules import LearningRate
+from data2vec.training.snapshots import drop_snapshots
 from data2vec.training.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -68,17 +70,38 @@ class Plan:
     after_step: Callable[[int], dict[str, float]] = lambda update: {}  # e.g. the teacher follows
     at_log: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda update, record: {}  # evaluate, stop
     processes: Processes = ALONE
+    snapshots: frozenset[int] = frozenset()  # updates after which `keep` is called
+    keep: Callable[["Progress"], None] = lambda progress: None
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """How far a run is; `flops` of its first update, as torch counts them, 0 where they are not counted."""
 
     update: int = 0
     samples: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    flops: float = 0.0
     skipped: int = 0
     bad_in_a_row: int = 0
+
+
+class Clock:
+    """Training time, on the wall and of the processor (this process, all threads), added to a progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.start()
+
+    def start(self) -> None:
+        """Count from here on."""
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+
+    def stop(self) -> None:
+        """Add what has passed; what happens until `start` is not training time."""
+        self.progress.seconds += time.monotonic() - self.wall
+        self.progress.cpu_seconds += time.process_time() - self.cpu
 
 
 class Interrupted(Exception):
@@ -116,18 +139,22 @@ def _train(
     bar = tqdm(total=plan.updates, initial=progress.update, disable=not _is_shown(processes), unit="update")
     numbers = processes.own(range(progress.update * plan.accumulation, plan.updates * plan.accumulation))
     batches = plan.batches(numbers.start, numbers.stop, numbers.step)
-    saved = clock = logged_at = time.monotonic()
+    saved = logged_at = time.monotonic()
     logged = progress.samples
     model.train()
+    clock = Clock(progress)
+    if progress.update == 0:
+        _keep(plan, progress, clock)
 
     while progress.update < plan.updates:
         # ---- save: now and then, and when one of the processes was asked to leave
         must_leave = processes.any(bool(stop), f"the start of update {progress.update + 1}")
         if must_leave or time.monotonic() - saved > plan.checkpoint_seconds:
-            progress.seconds += time.monotonic() - clock
+            clock.stop()
             if processes.is_first:
                 _save(folder, model, optimizer, scaler, progress, identity)
-            saved = clock = time.monotonic()
+            clock.start()
+            saved = time.monotonic()
             if must_leave:
                 processes.barrier("the last save")  # torchrun ends all when one leaves
                 name = stop[0] if stop else "to another process"
@@ -141,9 +168,10 @@ def _train(
         samples, tally = 0, Tally()
         for number in processes.own(range(update * plan.accumulation, (update + 1) * plan.accumulation)):
             torch.manual_seed(plan.seed + number)  # dropout and noise of a micro-batch depend on its number only
-            with device.autocast():
-                part = plan.loss(next(batches), is_logged)
-            scaler.scale(part.total).backward()
+            with _flop_counter(progress, update == 0 and bool(plan.snapshots)):
+                with device.autocast():
+                    part = plan.loss(next(batches), is_logged)
+                scaler.scale(part.total).backward()
             size = size + part.sample_size
             samples += part.samples
             if is_logged:
@@ -169,13 +197,15 @@ def _train(
         # differs: once for each update. Released 1.0 code moves its teacher with every micro-batch and again after a
         # skipped step (pitfall P-3); released 2.0 code loses one move after a resume (P-4).
         followed = plan.after_step(progress.update) if finite else {}
+        _keep(plan, progress, clock)
         # ---- log
         if is_logged:
+            clock.stop()
             now = time.monotonic()
             record = {
                 "update": progress.update,
                 "samples": progress.samples,
-                "seconds": round(progress.seconds + now - clock, 3),
+                "seconds": round(progress.seconds, 3),
                 **tally.values(processes, f"the log of update {progress.update}"),
                 "lr": lr,
                 "grad_norm": grad_norm,
@@ -184,16 +214,34 @@ def _train(
                 "skipped_steps": progress.skipped,
             }
             if processes.is_first:
-                before = time.monotonic()
-                record |= plan.at_log(progress.update, record)
-                clock += time.monotonic() - before  # evaluation is not training time
+                record |= plan.at_log(progress.update, record)  # evaluation is not training time
                 _report(folder, writer, bar, record, plan.updates)
+            clock.start()
             logged, logged_at = progress.samples, time.monotonic()
         bar.update(progress.update - bar.n)
 
     bar.close()
-    progress.seconds += time.monotonic() - clock
+    clock.stop()
     return progress
+
+
+def _keep(plan: Plan, progress: Progress, clock: Clock) -> None:
+    """Keep the encoder of this moment where the plan says so; the time this takes is not training time."""
+    if progress.update in plan.snapshots and plan.processes.is_first:
+        clock.stop()
+        plan.keep(progress)
+        clock.start()
+
+
+@contextmanager
+def _flop_counter(progress: Progress, is_on: bool) -> Iterator[None]:
+    """Add what torch counts inside to `progress.flops`."""
+    if not is_on:
+        yield
+        return
+    with FlopCounterMode(display=False) as counter:
+        yield
+    progress.flops += counter.get_total_flops()
 
 
 def _normalise_and_clip(parameters: list[Tensor], size: Tensor | int, clip_norm: float) -> float:
@@ -234,6 +282,7 @@ def _resume(
         log.info("resuming after update %d", progress.update)
     if processes.is_first:
         folder.truncate_log(progress.update)
+        drop_snapshots(folder, progress.update if progress.update else -1)
     processes.copy_from_first(model, "the first weights")
     return progress
 

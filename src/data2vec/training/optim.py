@@ -4,6 +4,7 @@ Source: fairseq's adam and composite optimisers (data2vec 1.0 and 2.0), BEiT's a
 exemptions.
 """
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, overload
@@ -21,6 +22,12 @@ class Adam(torch.optim.Optimizer):
     adds eps to the corrected sqrt(v) instead, which is the same rule with eps / sqrt(1 - b2^t): its fused
     kernel is used in that way.
     """
+
+    # Without torch's decorator, whose first call imports the front end of torch.compile: a second of every job.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
     def __init__(
         self,

@@ -12,20 +12,24 @@ from data2vec import config as schema
 from data2vec.config import RunConfig
 from data2vec.data.tokenizer import load_tokenizer
 from data2vec.errors import UserError
+from data2vec.flops import update_flops
 from data2vec.methods.build import Method, build_method
 from data2vec.methods.dino import DINO
 from data2vec.methods.hubert import Hubert
 from data2vec.methods.step import Batch
 from data2vec.training.batch_split import say_batch, split_pretraining
 from data2vec.training.checkpoint import VOCABULARY, save_model
+from data2vec.training.collapse import block_ranks
 from data2vec.training.device import Device, choose_device, prepare_trunks
 from data2vec.training.distributed import Processes, processes
-from data2vec.training.loop import Plan, StepLoss, train
+from data2vec.training.loop import Plan, Progress, StepLoss, train
 from data2vec.training.optim import Adam, parameter_groups
 from data2vec.training.picture import save_picture
 from data2vec.training.run_folder import RunFolder, write_atomic
 from data2vec.training.schedules import LearningRate, ema_decay, stage_lengths
+from data2vec.training.snapshots import save_snapshot, snapshot_updates
 from data2vec.training.streams import Batches, micro_batches, pretraining_batches
+from data2vec.training.transfer import start_trunk
 from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,8 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
         meta[VOCABULARY] = load_tokenizer(Path(config.data_dir) / config.data.name).fingerprint
     torch.manual_seed(config.seed)
     method = build_method(config).to(device.torch)
+    if config.model.init_trunk is not None:
+        start_trunk(method, Path(config.model.init_trunk))
     if isinstance(method, Hubert) and together.is_first:
         set_units(method, config, folder, identity(config))
     prepare_trunks(method, config.train)
@@ -66,7 +72,7 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
         betas=config.optim.betas,
         eps=config.optim.eps,
     )
-    plan = _plan(config, method, batches, device, together)
+    plan = _plan(config, method, batches, device, together, folder)
     progress = train(plan, method, optimizer, device, folder, identity(config) + meta.get(VOCABULARY, ""))
     if not together.is_first:
         return
@@ -77,6 +83,7 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
     facts = {
         "seed": config.seed,
         "pretrain_seconds": round(progress.seconds, 3),
+        "cpu_seconds": round(progress.cpu_seconds, 3),
         "processes": together.count,
         "updates": progress.update,
         "samples": progress.samples,
@@ -88,8 +95,24 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
         {"metric": name, "value": last[name], "unit": "", "dataset": config.data.name}
         for name in ("loss", "target_var", "pred_var")
     ]
+    if config.method.startswith("data2vec"):
+        with device.autocast():
+            ranks = block_ranks(method, next(batches(0, 1)).to(device.torch))
+        rows += [
+            {"metric": f"effective_rank_{block}", "value": round(rank, 3), "unit": "", "dataset": config.data.name}
+            for block, rank in enumerate(ranks, start=1)
+        ]
+    rows += _cost_rows(published, progress, together)
     folder.write_json("metrics.json", {"rows": rows})
     folder.state.unlink(missing_ok=True)
+
+
+def _cost_rows(config: RunConfig, progress: Progress, together: Processes) -> list[dict[str, Any]]:
+    """What an update took in FLOPs, from the configuration and as torch counted the first one; processor time."""
+    costs = {"update_flops": update_flops(config), "counted_flops": progress.flops * together.count}
+    rows = [{"metric": name, "value": value, "unit": "FLOP"} for name, value in costs.items() if value]
+    rows.append({"metric": "cpu_seconds", "value": round(progress.cpu_seconds, 3), "unit": "s"})
+    return [row | {"dataset": config.data.name} for row in rows]
 
 
 def identity(config: RunConfig) -> str:
@@ -107,7 +130,9 @@ def _is_complete(folder: RunFolder, config: RunConfig) -> bool:
     return identity(schema.load(folder.path / "config.yaml")) == identity(config)
 
 
-def _plan(config: RunConfig, method: Method, batches: Batches, device: Device, together: Processes) -> Plan:
+def _plan(
+    config: RunConfig, method: Method, batches: Batches, device: Device, together: Processes, folder: RunFolder
+) -> Plan:
     t, o = config.train, config.optim
     accumulation = micro_batches(config)
     if config.modality == "speech":
@@ -157,4 +182,6 @@ def _plan(config: RunConfig, method: Method, batches: Batches, device: Device, t
         after_step,
         at_log,
         together,
+        snapshot_updates(t.updates, t.snapshots),
+        lambda p: save_snapshot(folder, method.encoder, p.update, p.samples, p.seconds),
     )

@@ -41,7 +41,7 @@ def pretraining_batches(config: RunConfig) -> Batches:
 
 def micro_batch_size(config: RunConfig) -> int:
     """Samples per forward pass."""
-    return config.train.micro_batch or config.train.batch_size
+    return min(config.train.micro_batch or config.train.batch_size, config.train.batch_size)
 
 
 def micro_batches(config: RunConfig) -> int:

@@ -1,0 +1,36 @@
+"""Signs of collapse of every pre-training: variance of targets and predictions, effective rank of each block."""
+
+import re
+
+import pandas as pd
+
+from data2vec.reporting import stats
+from data2vec.reporting.formats import Table
+from data2vec.reporting.names import fmt, method_label
+
+RANK = re.compile(r"effective_rank_(\d+)")
+
+
+def table(frame: pd.DataFrame, modality: str) -> Table:
+    """One line a run (mean over its seeds): main runs, then the points of experiments."""
+    rows = frame[frame["metric"].isin(["target_var", "pred_var"]) | frame["metric"].str.fullmatch(RANK.pattern)]
+    rows = rows[rows["modality"] == modality]
+    ranks = sorted({int(found[1]) for metric in rows["metric"] if (found := RANK.fullmatch(metric))})
+    columns = ["target_var", "pred_var", *(f"effective_rank_{block}" for block in ranks)]
+    body: list[tuple[str, ...]] = []
+    order = rows.assign(is_point=rows["experiment"] != "main")
+    for key, part in order.groupby(["is_point", "scale", "experiment", "variant", "method", "model"], sort=True):
+        _, scale, experiment, variant, method, model = map(str, key)
+        found = stats.summarise(part, ("metric",)).set_index("metric")
+        run = "main" if experiment == "main" else f"{experiment}: {variant}"
+        cells = [fmt(float(found["mean"].get(column, float("nan")))) for column in columns]
+        body.append((method_label(method), run, f"{scale}, {model}", str(part["seed"].nunique()), *cells))
+    names = ("targets' spread", "predictions' spread", *(f"rank {block}" for block in ranks))
+    note = (
+        "spread: standard deviation over hidden positions at the last update, near 0 when all positions get the same. "
+        "rank k: effective rank of the features behind block k on one batch, 1 when all positions are alike, at most "
+        "the width of the model."
+    )
+    title = "Signs of collapse"
+    head = ("method", "run", "on", "n", *names)
+    return Table(f"collapse_{modality}", title, head, body, note, frozenset(("n", *names)))

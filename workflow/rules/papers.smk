@@ -1,0 +1,32 @@
+# The tables and figures of the papers, one target each: config/papers.yaml says which runs each needs.
+for name, paper in PAPERS.items():
+
+    rule:
+        name:
+            f"paper_{name}"
+        input:
+            metrics=stop_on_mistake(papers.paper_targets, PLAN, paper, SETTINGS),
+            published=published_numbers,
+        output:
+            expand("reports/papers/{file}", file=paper.files),
+        params:
+            paper=name,
+            scale=SETTINGS.scale,
+            code=code_of("paper"),
+            entry=repr(paper),
+            experiments=experiment_files,
+            recipes=recipe_files,
+        log:
+            f"results/logs/paper-{name}.log",
+        conda:
+            "../../environment.yml"
+        threads: partial(job_threads, "report")
+        resources:
+            gpu=0,
+            mem_mb=partial(job_memory, "report"),
+            runtime=partial(job_runtime, "report"),
+        message:
+            "Writing {output[0]} (log: {log})"
+        shell:
+            "job --log {log} -- python -m data2vec report paper={params.paper} results=results reports=reports "
+            "published=config/published experiments=config/experiments scale={params.scale}"
