@@ -126,6 +126,10 @@ def write_run(
         },
     )
     rows = [row("loss", 0.21, ""), row("target_var", 0.9, ""), row("pred_var", 0.6, "")]
+    if method.startswith("data2vec"):
+        rows += [row(f"effective_rank_{block}", 8.0 * block + jitter(seed), "") for block in (1, 2)]
+    if experiment == "main":
+        rows.append(row("update_flops", 3e9 if method == "data2vec" else 2e9, "FLOP"))
     write_json(folder / "metrics.json", {"rows": [found | {"dataset": data} for found in rows]})
     write_curve(folder / "metrics.jsonl", seed)
     if experiment == "main":
@@ -143,6 +147,15 @@ def write_scores(folder: Path, run: str, seed: int) -> None:
             folder / "finetune" / "classification" / "metrics.json",
             {"rows": [row("finetune_top1", tuned + jitter(seed) / 2)]},
         )
+
+
+def kept(score: float) -> list[dict[str, Any]]:
+    """Probe rows of the encoders kept along a run that ends with `score`."""
+    return [
+        row(f"linear_top1@{updates}", score - less)
+        | {"updates": updates, "samples": 128 * updates, "pretrain_seconds": cost}
+        for updates, less, cost in ((0, 12.0, 0.0), (100, 6.0, 7.0), (200, 2.0, 14.0))
+    ]
 
 
 def write_curve(path: Path, seed: int) -> None:
