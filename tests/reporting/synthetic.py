@@ -199,6 +199,8 @@ def batter(root: Path) -> None:
     rows = {"rows": [row("finetune_top1", float("nan"))]}
     write_json(vision / "data2vec" / "seed2" / "finetune" / "classification" / "metrics.json", rows)
     shutil.copytree(vision / "data2vec2" / "seed0", vision / "data2vec2" / "seed7")
+    (vision / "top_k--4" / "seed2" / "probe" / "metrics.json").unlink()
+    write_json(vision / "top_k--2" / "seed1" / "probe" / "metrics.json", {"rows": [row("linear_top1", float("nan"))]})
     shutil.rmtree(vision / "pixels")
     with (vision / "data2vec" / "seed0" / "metrics.jsonl").open("a") as file:
         file.write('{"update": 290, "loss": 0.2}\n{"update": 31')  # resumed once, then killed within a line
@@ -207,6 +209,10 @@ def batter(root: Path) -> None:
     lost = "d2v_comparison,vision,data2vec 2.0"
     kept = [line for line in path.read_text().splitlines() if not line.startswith(lost)]
     path.write_text("\n".join(kept) + "\n")
+    path = root / "published" / "ablations.csv"
+    lines = path.read_text().splitlines()
+    kept_lines = [line for line in lines if not (line.startswith("d2v1_topK_fig2,vision") and "K=1 teacher" in line)]
+    path.write_text("\n".join(kept_lines) + "\n")
     (root / "published" / "efficiency.csv").unlink()
     write_experiment(root / "experiments" / "later.yaml", name="later", title="For later")
     write_experiment(root / "experiments" / "top_k.yaml", values=[1, 2, 4, 6, 8])
