@@ -55,7 +55,7 @@ DEFAULTS: Values = {
     "contrast": {"dim": 256},
     "quantiser": {"groups": 2, "entries": 320, "dim": 256},
     "hubert": {"clusters": 100, "units_from": None},
-    "train": {"updates": 375_300, "batch_size": 256, "micro_batch": None, "workers": 2},
+    "train": {"updates": 375_300, "batch_size": 256, "views": None, "micro_batch": None, "workers": 2},
     "task": {"kind": "images", "data": None},
     "probe": {"data": None, "features": "encoder", "train_limit": 10_000},
     "finetune": {
@@ -142,6 +142,9 @@ def as_config(values: Values) -> Any:
     """The values with attributes like a `RunConfig`'s, as far as `flops.py` and `costs.py` read it."""
     whole = deepcopy(DEFAULTS)
     merge(whole, values)
+    if whole["train"]["views"] is not None:  # as the schema derives it (config.py)
+        clones = whole["mask"]["clones"] if whole["method"] == "data2vec2" else 1
+        whole["train"]["batch_size"] = max(1, whole["train"]["views"] // clones)
     return SimpleNamespace(**{k: SimpleNamespace(**v) if isinstance(v, dict) else v for k, v in whole.items()})
 
 
