@@ -143,8 +143,7 @@ def as_config(values: Values) -> Any:
     whole = deepcopy(DEFAULTS)
     merge(whole, values)
     if whole["train"]["views"] is not None:  # as the schema derives it (config.py)
-        clones = whole["mask"]["clones"] if whole["method"] == "data2vec2" else 1
-        whole["train"]["batch_size"] = max(1, whole["train"]["views"] // clones)
+        whole["train"]["batch_size"] = max(1, whole["train"]["views"] // whole["mask"]["clones"])
     return SimpleNamespace(**{k: SimpleNamespace(**v) if isinstance(v, dict) else v for k, v in whole.items()})
 
 
