@@ -105,7 +105,7 @@ def test_every_rule_says_what_it_needs() -> None:
 
 def test_the_snakefile_is_short() -> None:
     lines = [line for line in (ROOT / "workflow" / "Snakefile").read_text().splitlines() if line.strip()]
-    assert len(lines) <= 35
+    assert len(lines) <= 40
 
 
 GPU_RECIPE = {
