@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ def test_run_rerun_and_report(project: Any) -> None:
     # 1. From nothing to the report; the same again does nothing.
     done = project.snakemake(*MAIN)
     assert done.returncode == 0, done.stdout
-    assert kinds(project.commands()) == ["evaluate"] * 4 + ["finetune"] * 3 + [
-        "prepare",
-        "pretrain",
-        "pretrain",
-        "report",
-    ]
+    assert Counter(kinds(project.commands())) == {
+        "evaluate": 5,
+        "finetune": 3,
+        "prepare": 1,
+        "pretrain": 3,
+        "report": 1,
+    }
     for name in (
         "config.yaml",
         "provenance.json",
@@ -40,7 +42,7 @@ def test_run_rerun_and_report(project: Any) -> None:
         "masked.npz",
     ):
         assert (project.path / RUN / name).exists()
-    assert len((project.path / "reports/results.csv").read_text().splitlines()) == 1 + 9
+    assert len((project.path / "reports/results.csv").read_text().splitlines()) == 1 + 11
     again = project.snakemake(*MAIN)
     assert "Nothing to be done" in again.stdout
 
@@ -60,7 +62,7 @@ def test_run_rerun_and_report(project: Any) -> None:
     trainer.write_text(trainer.read_text().replace("STEPS = 1", "STEPS = 2"))
     done = project.snakemake(*MAIN)
     assert done.returncode == 0, done.stdout
-    assert kinds(project.commands()).count("pretrain") == 2 and "prepare" not in kinds(project.commands())
+    assert kinds(project.commands()).count("pretrain") == 3 and "prepare" not in kinds(project.commands())
     assert (project.path / RUN / "checkpoint/state.pt.previous").exists()
     assert "earlier training state is put aside" in (project.path / RUN / "pretrain.log").read_text()
 

@@ -25,6 +25,7 @@ from data2vec.reporting.provenance import provenance, remake
 from data2vec.reporting.published import load_published
 from data2vec.reporting.runs import Run
 from data2vec.reporting.sections import Section, section
+from data2vec.reporting.shared import with_shared_points
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def build_report(
     collected = collect(results, scale)
     if collected.frame.empty:
         raise UserError(_nothing(results, scale, collected.issues))
-    save_results(collected.frame, reports / "results.csv")
+    save_results(with_shared_points(collected.frame, experiments), reports / "results.csv")
     # all that follows is made from the file a reader gets
     frame = glue.with_average(load_results(reports / "results.csv"))
     issues = list(collected.issues)
@@ -62,7 +63,8 @@ def build_report(
     numbers = load_published(published, issues)
     folders = {"results": results, "reports": reports, "published": published, "experiments": experiments}
     with drawing.style():
-        page = _page(frame, numbers, known, ledger, collected, issues, _command(folders, claims, scale))
+        command = _command(folders, claims, scale)
+        page = _page(frame, numbers, known, experiments, ledger, collected, issues, command)
         for figure in _figures(page):
             drawing.save(figure, reports / "figures")
     for part in page.sections:
@@ -88,13 +90,14 @@ def _page(
     frame: pd.DataFrame,
     numbers: pd.DataFrame,
     known: dict[str, exp.Experiment],
+    experiments: Path,
     ledger: Ledger | None,
     collected: Collected,
     issues: list[Issue],
     command: str,
 ) -> Page:
     """Draw and tabulate everything; `issues` gains what is found on the way."""
-    steps = figures_curves.load_curves(collected.runs, issues)
+    steps = with_shared_points(figures_curves.load_curves(collected.runs, issues), experiments)
     run = sorted(set(frame["experiment"]) - {"main"})
     sections = [
         section(modality, frame, collected.runs, steps, numbers, issues)
