@@ -15,7 +15,8 @@ RUN = "results/embedded/vision/data2vec2/seed0"
 
 def parts_of_the_report(page: str, name: str) -> dict[str, Any]:
     """A mapping that Snakemake's report keeps for its script."""
-    content, _ = json.JSONDecoder().raw_decode(page, page.index(f"var {name} = ") + len(f"var {name} = "))
+    script = page.index(f'<script id="{name}">')
+    content, _ = json.JSONDecoder().raw_decode(page, page.index("{", script))
     return dict(content)
 
 
