@@ -46,16 +46,16 @@ DEFAULTS: Values = {
         "head_layers": 1,
         "layer_drop": 0.0,
     },
-    "mask": {"sampler": "inverse_block", "ratio": 0.8, "length": 3, "clones": 16},
+    "mask": {"sampler": "inverse_block", "ratio": 0.8, "length": 3, "clones": 16, "visible_only": True},
     "teacher": {"scope": "encoder"},
-    "decoder": {"dim": 768, "layers": 6, "kernel": 3, "groups": 16, "projection_layers": 1},
+    "decoder": {"kind": "conv", "dim": 768, "layers": 6, "kernel": 3, "groups": 16, "projection_layers": 1},
     "loss": {"reconstruction": 0.0},
     "pixels": {"hog_bins": 9, "hog_cells": 2},
     "views": {"hidden_dim": 4096, "output_dim": 256, "prototypes": 65_536, "local": 0, "local_patches": 6},
     "contrast": {"dim": 256},
     "quantiser": {"groups": 2, "entries": 320, "dim": 256},
     "hubert": {"clusters": 100, "units_from": None},
-    "train": {"updates": 375_300, "batch_size": 256, "micro_batch": None, "workers": 2},
+    "train": {"updates": 375_300, "batch_size": 256, "views": None, "micro_batch": None, "workers": 2},
     "task": {"kind": "images", "data": None},
     "probe": {"data": None, "features": "encoder", "train_limit": 10_000},
     "finetune": {
@@ -142,6 +142,9 @@ def as_config(values: Values) -> Any:
     """The values with attributes like a `RunConfig`'s, as far as `flops.py` and `costs.py` read it."""
     whole = deepcopy(DEFAULTS)
     merge(whole, values)
+    train = whole["train"]
+    if train["views"] is not None:  # as the schema does it
+        train["batch_size"] = max(1, train["views"] // whole["mask"]["clones"])
     return SimpleNamespace(**{k: SimpleNamespace(**v) if isinstance(v, dict) else v for k, v in whole.items()})
 
 
