@@ -87,7 +87,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        checks = self._batch_checks() + [
+        checks: list[tuple[bool, str, Any, str]] = [
+            *self._batch_checks(),
             (
                 self.method not in ("wav2vec2", "hubert") or self.modality == "speech",
                 "method",
