@@ -20,7 +20,8 @@ from data2vec.settings import YamlLoader, read_yaml
 
 Values = dict[str, Any]
 PRESET_OF_VARIANT = {"released": "released"}  # as in compose.py
-# The schema's defaults of what estimates read and recipes may leave out; tests/test_groups.py holds them to the schema.
+# Defaults of the schema that estimates and comparisons read and recipes may leave out; tests/test_groups.py holds them
+# to the schema.
 DEFAULTS: Values = {
     "method": "data2vec2",
     "vision": {"image_size": 224, "patch_size": 16, "channels": 3},
@@ -45,9 +46,10 @@ DEFAULTS: Values = {
         "extra_tokens": 0,
         "head_layers": 1,
         "layer_drop": 0.0,
+        "init_trunk": None,
     },
     "mask": {"sampler": "inverse_block", "ratio": 0.8, "length": 3, "clones": 16, "visible_only": True},
-    "teacher": {"scope": "encoder"},
+    "teacher": {"scope": "encoder", "context": 100.0},
     "decoder": {"kind": "conv", "dim": 768, "layers": 6, "kernel": 3, "groups": 16, "projection_layers": 1},
     "loss": {"reconstruction": 0.0},
     "pixels": {"hog_bins": 9, "hog_cells": 2},
@@ -134,17 +136,26 @@ def set_key(values: Values, key: str, value: Any) -> None:
 
 
 def flat(values: Values) -> dict[str, Any]:
-    """Sections as dotted keys."""
-    return {f"{section}.{key}": value for section, part in values.items() for key, value in part.items()}
+    """Sections as dotted keys; what stands outside of a section keeps its name."""
+    return {
+        f"{section}.{key}" if key else section: value
+        for section, part in values.items()
+        for key, value in (part if isinstance(part, dict) else {"": part}).items()
+    }
+
+
+def complete(values: Values) -> Values:
+    """The values on top of the schema's defaults, as far as they stand above."""
+    whole = deepcopy(DEFAULTS)
+    merge(whole, values)
+    if whole["train"]["views"] is not None:  # as the schema derives it (config.py)
+        whole["train"]["batch_size"] = max(1, whole["train"]["views"] // whole["mask"]["clones"])
+    return whole
 
 
 def as_config(values: Values) -> Any:
     """The values with attributes like a `RunConfig`'s, as far as `flops.py` and `costs.py` read it."""
-    whole = deepcopy(DEFAULTS)
-    merge(whole, values)
-    train = whole["train"]
-    if train["views"] is not None:  # as the schema does it
-        train["batch_size"] = max(1, train["views"] // whole["mask"]["clones"])
+    whole = complete(values)
     return SimpleNamespace(**{k: SimpleNamespace(**v) if isinstance(v, dict) else v for k, v in whole.items()})
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from data2vec import groups
 from data2vec.errors import UserError
 from data2vec.scales import (
     FINETUNE_CONTROLS,
@@ -299,6 +300,23 @@ class Plan:
         labels = {"scale": run.scale, "experiment": run.experiment, "variant": run.variant}
         return {**groups, **labels, **run.overrides}
 
+    def shared_points(self, scale: str, modality: str, experiment: str) -> dict[str, str]:
+        """Points of an experiment that are a main run by their values (label -> method): they are not trained twice."""
+        found = self.experiments[known(experiment, list(self.experiments), "experiment")]
+        if found.checkpoints or found.varies_finetuning or modality not in found.modalities:
+            return {}
+        if found.method not in self.modality(scale, modality).methods:
+            return {}
+        main = self._values(self.run(scale, modality, found.method))
+        runs = {label: self.run(scale, modality, f"{experiment}--{label}") for label in found.points(scale)}
+        return {label: found.method for label, run in runs.items() if self._values(run) == main}
+
+    def _values(self, run: Run) -> dict[str, object]:
+        """What determines the weights of a run, seed and budget aside."""
+        overrides = {k: v for k, v in self.pretrain_overrides(run).items() if k not in ("experiment", "variant")}
+        values = groups.flat(groups.complete(groups.composed(self.config_dir / "run", overrides)))
+        return {key: value for key, value in values.items() if key != "train.snapshots"}
+
     def trunk_run(self, run: Run, seed: int | str) -> str | None:
         """Folder of the run whose blocks a run starts from: the main run of that modality, with the same seed."""
         modality = run.overrides.get(INIT_TRUNK)
@@ -369,7 +387,12 @@ class Plan:
                 tasks = [task] if task else list(self.modality(settings.scale, modality).tasks)
                 last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in tasks]}
                 own = [] if experiment.checkpoints else [""]
-                stages = [(point, stage) for point in points for stage in (*own, *last[experiment.stage])]
+                shared = self.shared_points(settings.scale, modality, experiment.name)
+                stages = [
+                    (shared.get(point.partition("--")[2], point), stage)
+                    for point in points
+                    for stage in (*own, *last[experiment.stage])
+                ]
             files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
         return files
 

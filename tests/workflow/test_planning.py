@@ -97,6 +97,15 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
     assert {"modality=vision", "method=data2vec", "model=tiny", "data=digits", "seed=3", "budget=0.5"} <= set(main)
 
 
+def test_a_point_that_is_the_main_run_is_not_trained_twice(plan: Plan) -> None:
+    assert plan.shared_points("embedded", "vision", "k_layers") == {"4": "data2vec"}
+    assert plan.shared_points("embedded", "vision", "target_feature") == {}  # images predict the end of the block
+    files = plan.experiment_targets(plan.experiments["k_layers"], settings(modalities=["vision"]))
+    runs = {Path(file).parts[3] for file in files}
+    assert runs == {"k_layers--1", "k_layers--2", "data2vec"}
+    assert plan.run("embedded", "vision", "k_layers--4").name == "k_layers--4"  # by name it can still be had
+
+
 def test_an_axis_can_set_several_keys_or_a_group(plan: Plan) -> None:
     decay = plan.run("embedded", "vision", "teacher_decay--frozen").overrides
     assert decay["teacher.start"] == decay["teacher.end"] == 1.0

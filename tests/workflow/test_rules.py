@@ -23,15 +23,15 @@ def job_counts(output: str) -> dict[str, int]:
     [
         (
             ["experiments=[k_layers, target_feature]"],
-            {"prepare": 4, "pretrain": 21, "finetune": 10, "probe": 27, "report": 1},
+            {"prepare": 4, "pretrain": 19, "finetune": 10, "probe": 25, "report": 1},
         ),
         (
             ["scale=mini", "seeds=3", "budget=0.1", "modalities=[vision]", "experiments=[k_layers]"],
-            {"prepare": 1, "pretrain": 30, "finetune": 9, "probe": 36, "report": 1},
+            {"prepare": 1, "pretrain": 30, "finetune": 12, "probe": 36, "report": 1},
         ),
         (
             ["scale=paper", "seeds=3", "modalities=[vision]", "experiments=[k_layers, model_size]"],
-            {"prepare": 1, "finetune": 15},
+            {"prepare": 1, "finetune": 18},
         ),
     ],
     ids=["embedded", "mini", "paper"],
@@ -105,7 +105,7 @@ def test_every_rule_says_what_it_needs() -> None:
 
 def test_the_snakefile_is_short() -> None:
     lines = [line for line in (ROOT / "workflow" / "Snakefile").read_text().splitlines() if line.strip()]
-    assert len(lines) <= 35
+    assert len(lines) <= 40
 
 
 GPU_RECIPE = {

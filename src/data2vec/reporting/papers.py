@@ -19,6 +19,7 @@ from data2vec.reporting.paper_curves import hours, points
 from data2vec.reporting.paper_recipes import recipe
 from data2vec.reporting.paper_scores import scores
 from data2vec.reporting.published import load_published
+from data2vec.reporting.shared import with_shared_points
 from data2vec.settings import known
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def build_paper(name: str, results: Path, reports: Path, config: dict[str, Path]
     """
     papers = read_papers(config["papers"])
     paper = papers[known(name, list(papers), "table or figure")]
-    frame = glue.with_average(collect(results, scale).frame)
+    frame = glue.with_average(with_shared_points(collect(results, scale).frame, config["experiments"]))
     issues: list[Issue] = []
     published = load_published(config["published"], issues)
     described = experiments.load_experiments(config["experiments"], issues)

@@ -24,6 +24,7 @@ from data2vec.reporting.page import AblationPart, Page, write_page
 from data2vec.reporting.provenance import provenance
 from data2vec.reporting.published import load_published
 from data2vec.reporting.sections import Section, section
+from data2vec.reporting.shared import with_shared_points
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,15 @@ def build_report(
     collected = collect(results, scale)
     if collected.frame.empty:
         raise UserError(_nothing(results, scale, collected.issues))
-    save_results(collected.frame, reports / "results.csv")
+    save_results(with_shared_points(collected.frame, experiments), reports / "results.csv")
     # all that follows is made from the file a reader gets
     frame = glue.with_average(load_results(reports / "results.csv"))
     issues = list(collected.issues)
     known = exp.load_experiments(experiments, issues)
     numbers = load_published(published, issues)
     with drawing.style():
-        page = _page(frame, numbers, known, ledger, collected, issues, _command(results, reports, published, scale))
+        command = _command(results, reports, published, scale)
+        page = _page(frame, numbers, known, experiments, ledger, collected, issues, command)
         for figure in _figures(page):
             drawing.save(figure, reports / "figures")
     for part in page.sections:
@@ -86,13 +88,14 @@ def _page(
     frame: pd.DataFrame,
     numbers: pd.DataFrame,
     known: dict[str, exp.Experiment],
+    experiments: Path,
     ledger: Ledger | None,
     collected: Collected,
     issues: list[Issue],
     command: str,
 ) -> Page:
     """Draw and tabulate everything; `issues` gains what is found on the way."""
-    steps = figures_curves.load_curves(collected.runs, issues)
+    steps = with_shared_points(figures_curves.load_curves(collected.runs, issues), experiments)
     run = sorted(set(frame["experiment"]) - {"main"})
     sections = [
         section(modality, frame, collected.runs, steps, numbers, issues)
