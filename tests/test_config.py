@@ -54,6 +54,14 @@ def test_recipes_are_the_published_ones(choice: dict[str, str], expected: dict[s
         assert getattr(getattr(config, section), name) == value, key
 
 
+def test_a_number_of_views_decides_the_batch_that_micro_batches_divide() -> None:
+    words = {"data": "cifar10", "model": "mini", "mask.clones": "4", "train.micro_batch": "64"}
+    config = compose({**words, "train.views": "512"})
+    assert config.train.batch_size == 128
+    with pytest.raises(UserError, match=r"a divisor of train\.batch_size = 96"):
+        compose({**words, "train.views": "384"})
+
+
 def test_budget_scales_every_number_of_updates_once(tmp_path: Path) -> None:
     config = compose({"budget": "0.1"})
     assert (config.train.updates, config.optim.warmup_updates) == (37530, 5004)

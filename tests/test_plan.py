@@ -147,7 +147,30 @@ def test_what_does_not_fit_the_card_is_said(plan: Plan) -> None:
     assert "need more than 8 GB" in table(estimate(plan, settings, small, {}), small)
 
 
-@pytest.mark.parametrize("word", ["gpuz=h100", "rate=none", "gpus=0", "scale=papre"])
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("gpus=0", "gpus = 0"), ("gpus=1.5", "gpus = 1.5"), ("rate=none", "rate = none"), ("rate=.inf", "rate = inf"),
+     ("out=plan.md", "must be a .csv file"), ("out=5", "must be a .csv file"), ("rate=[", "cannot be read as YAML"),
+     ("measure=5", "must be true or false")],
+)  # fmt: skip
+def test_a_word_of_the_wrong_kind_is_refused(word: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=reason):
+        module.command(dict([word.split("=", 1)]))
+
+
+def test_steps_are_not_measured_on_another_card(plan: Plan) -> None:
+    with pytest.raises(UserError, match="not gpu=t4"):
+        module.measure(plan, settings_of(), HARDWARE["t4"])
+
+
+def test_a_torn_line_of_measurements_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"key": "a", "hardware": "EPYC", "seconds": 1}\n{"key": "b", "ha')
+    with pytest.raises(UserError, match="line 2 is no measurement"):
+        measurements(HARDWARE["cpu"], tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize("word", ["gpuz=h100", "rate=[", "scale=papre"])
 def test_a_mistake_is_one_line(word: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "data2vec", "plan", word], cwd=ROOT, capture_output=True, text=True, timeout=60

@@ -88,6 +88,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
         checks: list[tuple[bool, str, Any, str]] = [
+            *self._batch_checks(),
             (
                 self.method not in ("wav2vec2", "hubert") or self.modality == "speech",
                 "method",
@@ -133,14 +134,6 @@ class RunConfig(Section):
                 f"block numbers from 0 to {self.model.depth - 1}",
             ),
             (
-                self.train.micro_batch is None
-                or self.train.batch_size <= self.train.micro_batch
-                or self.train.batch_size % self.train.micro_batch == 0,
-                "train.micro_batch",
-                self.train.micro_batch,
-                f"a divisor of train.batch_size = {self.train.batch_size}",
-            ),
-            (
                 self.model.absolute_positions != "sincos" or self.modality != "vision" or self.model.dim % 4 == 0,
                 "model.dim",
                 self.model.dim,
@@ -153,16 +146,27 @@ class RunConfig(Section):
                 f"a multiple of decoder.groups = {self.decoder.groups}",
             ),
         ]
-        if self.train.views is not None:
-            clones = self.mask.clones
-            checks.append((self.train.views % clones == 0, "mask.clones", clones, f"a divisor of {self.train.views}"))
-            self.train.batch_size = max(1, self.train.views // clones)
         checks += self._ablation_checks()
         named = (self._speech_checks(), self._text_checks(), self._rival_checks())
         for holds, key, value, allowed in (*checks, *itertools.chain(*named)):
             if not holds:
                 raise ValueError(f"{key} = {value} is not allowed: it must be {allowed}")
         return self
+
+    def _batch_checks(self) -> list[tuple[bool, str, Any, str]]:
+        """How an update's samples are counted and divided; `train.views` decides how many there are."""
+        t, clones = self.train, self.mask.clones
+        if t.views is not None:
+            t.batch_size = max(1, t.views // clones)
+        return [
+            (t.views is None or t.views % clones == 0, "mask.clones", clones, f"a divisor of train.views = {t.views}"),
+            (
+                t.micro_batch is None or t.batch_size <= t.micro_batch or t.batch_size % t.micro_batch == 0,
+                "train.micro_batch",
+                t.micro_batch,
+                f"a divisor of train.batch_size = {t.batch_size}",
+            ),
+        ]
 
     def _ablation_checks(self) -> list[tuple[bool, str, Any, str]]:
         """What 2.0's ablations of encoder and decoder need: (whether it holds, key, value, what is allowed)."""

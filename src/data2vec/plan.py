@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def choice_of(plan: Plan, settings: Settings, words: dict[str, Any]) -> Choice:
     given = plan.scale(settings.scale).hardware
     card = find_hardware(str(words.get("gpu", given.gpu)))
     own: dict[str, Any] = {key: _number(words, key) for key in ("tflops", "memory_gb", "power_w") if key in words}
-    gpus = round(_number(words, "gpus")) if "gpus" in words else None
+    gpus = words.get("gpus")
+    if gpus is not None and (isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 1):
+        raise UserError(f"gpus = {gpus} is not allowed: it must be a whole number of at least 1")
     share = _number(words, "utilisation") if "utilisation" in words else given.utilisation
     rate = _number(words, "rate") if "rate" in words else None
     return Choice(dataclasses.replace(card, **own), gpus, share, rate)
@@ -91,7 +94,7 @@ def choice_of(plan: Plan, settings: Settings, words: dict[str, Any]) -> Choice:
 
 def _number(words: dict[str, Any], key: str) -> float:
     value = words[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise UserError(f"{key} = {value} is not allowed: it must be a number above 0")
     return float(value)
 
@@ -136,8 +139,15 @@ def measurements(card: Hardware, file: Path = BENCHMARKS) -> dict[str, float]:
     """Measured steps on such a card (its name is part of the hardware's), or on a processor for `cpu`."""
     if not file.is_file():
         return {}
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return {line["key"]: line["seconds"] for line in lines if is_card(card, line["hardware"])}
+    found = {}
+    for number, text in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            if is_card(card, line["hardware"]):
+                found[line["key"]] = float(line["seconds"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{file}, line {number} is no measurement: {text[:60]!r}; delete the line") from None
+    return found
 
 
 def is_card(card: Hardware, hardware: str) -> bool:
@@ -146,10 +156,17 @@ def is_card(card: Hardware, hardware: str) -> bool:
     return card.name in hardware.lower().replace(" ", "") if is_gpu else card.name == "cpu"
 
 
-def measure(plan: Plan, settings: Settings, known: dict[str, float]) -> None:
-    """Measure the step of every pre-training that has no measurement, on this machine."""
-    from data2vec.training.benchmark import benchmark
+def measure(plan: Plan, settings: Settings, card: Hardware) -> None:
+    """Measure the step of every pre-training that has no measurement. Raises UserError if this is no such card."""
+    import torch
 
+    from data2vec.training.benchmark import benchmark
+    from data2vec.training.device import cpu_name
+
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+    if not is_card(card, here):
+        raise UserError(f"measure=true measures on this machine, which is {here} and not gpu={card.name}")
+    known = measurements(card)
     for job in listing.jobs(plan, settings):
         if job.kind == "pretrain":
             config = validate(listing.job_values(plan, settings.scale, settings.budget, job))
@@ -164,18 +181,29 @@ def command(words: dict[str, str]) -> None:
     keys = list(read_yaml(schema)["properties"])
     for key in words:
         known(key, [*keys, *OWN_KEYS], "key of plan")
-    given = {key: yaml.safe_load(text) for key, text in words.items()}
+    out = Path(words["out"]) if "out" in words else None
+    if out is not None and out.suffix != ".csv":
+        raise UserError(f"out = {out} is not allowed: it must be a .csv file; an .md file is written beside it")
+    given = {key: _parsed(key, text) for key, text in words.items()}
     config = read_yaml(Path("config/config.yaml")) | {key: given.pop(key) for key in keys if key in given}
     settings, plan = check(config, schema), Plan(Path("config"))
     choice = choice_of(plan, settings, given)
+    if given.get("measure", False) not in (True, False):
+        raise UserError(f"measure = {given['measure']} is not allowed: it must be true or false")
     if given.get("measure"):
-        measure(plan, settings, measurements(choice.card))
+        measure(plan, settings, choice.card)
     rows = estimate(plan, settings, choice, measurements(choice.card))
     sys.stdout.write(table(rows, choice))
-    if "out" in given:
-        out = Path(given["out"])
+    if out is not None:
         _write(out, as_csv(rows))
         _write(out.with_suffix(".md"), as_markdown(rows, choice))
+
+
+def _parsed(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"{key} = {text} is not allowed: it cannot be read as YAML") from None
 
 
 def _write(file: Path, text: str) -> None:

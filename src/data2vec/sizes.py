@@ -59,7 +59,7 @@ def _text(cfg: "RunConfig") -> int:
 def head_parameters(cfg: "RunConfig") -> int:
     """What a pre-training adds to the encoder: head, decoder, projectors; the teacher left out."""
     heads: dict[str, Callable[[RunConfig], int]] = {
-        "data2vec2": _decoder,
+        "data2vec2": _decoder_of_kind,
         "mae": _pixel_decoder,
         "byol": _byol,
         "dino": lambda c: (
@@ -75,6 +75,13 @@ def head_parameters(cfg: "RunConfig") -> int:
     return heads[cfg.method](cfg)
 
 
+def _decoder_of_kind(cfg: "RunConfig") -> int:
+    dim = cfg.model.dim
+    if cfg.decoder.kind == "transformer":
+        return _blocks_decoder(cfg, dim)
+    return linear(dim, dim) if cfg.decoder.kind == "none" else _decoder(cfg)
+
+
 def _decoder(cfg: "RunConfig") -> int:
     d, dim = cfg.decoder, cfg.model.dim
     taps = d.kernel**2 if cfg.modality == "vision" else d.kernel
@@ -83,8 +90,13 @@ def _decoder(cfg: "RunConfig") -> int:
 
 
 def _pixel_decoder(cfg: "RunConfig") -> int:
-    d, pixels = cfg.decoder, cfg.vision.channels * cfg.vision.patch_size**2
-    return linear(cfg.model.dim, d.dim) + block_parameters(d.dim, d.layers, cfg.model.mlp_ratio) + linear(d.dim, pixels)
+    return _blocks_decoder(cfg, cfg.vision.channels * cfg.vision.patch_size**2)
+
+
+def _blocks_decoder(cfg: "RunConfig", width: int) -> int:
+    """MAE's decoder, which predicts `width` numbers of each position."""
+    d = cfg.decoder
+    return linear(cfg.model.dim, d.dim) + block_parameters(d.dim, d.layers, cfg.model.mlp_ratio) + linear(d.dim, width)
 
 
 def _byol(cfg: "RunConfig") -> int:
@@ -114,10 +126,11 @@ def pretrain_gpu_gb(cfg: "RunConfig", gpus: int) -> float:
     bytes_of_row += _local_bytes(cfg)
     if cfg.modality == "speech":
         bytes_of_row += views * s.positions * m.dim * cfg.speech.pos_conv_depth * CONV_BYTES
-    if cfg.method == "data2vec2":
-        bytes_of_row += views * s.positions * (cfg.decoder.dim * cfg.decoder.layers + m.dim) * CONV_BYTES
-    if cfg.method == "mae":
-        bytes_of_row += s.positions * cfg.decoder.dim * cfg.decoder.layers * BLOCK_BYTES
+    if cfg.method == "mae" or (cfg.method == "data2vec2" and cfg.decoder.kind == "transformer"):
+        bytes_of_row += views * s.positions * cfg.decoder.dim * cfg.decoder.layers * BLOCK_BYTES
+    elif cfg.method == "data2vec2":
+        layers = cfg.decoder.layers if cfg.decoder.kind == "conv" else 0
+        bytes_of_row += views * s.positions * (cfg.decoder.dim * layers + m.dim) * CONV_BYTES
     state = STATE_BYTES * (weights + head_parameters(cfg))
     if has_teacher(cfg):
         state += 4 * weights

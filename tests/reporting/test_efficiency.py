@@ -102,6 +102,17 @@ def test_a_rival_that_never_beats_its_random_weights_is_met_at_its_best_trained_
     assert row["random weights"] == "99.0" and row["its best score"] == "50.0"
 
 
+def test_runs_of_two_scales_are_not_averaged(frame: pd.DataFrame) -> None:
+    both = pd.concat([frame, frame.assign(scale="mini", value=frame["value"] / 2)], ignore_index=True)
+    one, two = (efficiency.table(part, PUBLISHED, "vision") for part in (frame, both))
+    assert one is not None and two is not None
+    assert [row[1:] for row in two.rows[:2]] == [row[1:] for row in one.rows]
+    assert [row[0] for row in two.rows] == ["MAE (cpu, cifar10, mini)"] * 2 + ["MAE (mini, cifar10, mini)"] * 2
+    with style():
+        figure = efficiency.figure(both, "vision")
+    assert figure is not None and all(len(axes.get_lines()) == 6 for axes in figure.canvas.axes)
+
+
 def test_without_kept_encoders_there_is_neither_figure_nor_table(frame: pd.DataFrame) -> None:
     ends = frame[~frame["metric"].str.contains("@")]
     assert efficiency.figure(ends, "vision") is None and efficiency.table(ends, PUBLISHED, "vision") is None

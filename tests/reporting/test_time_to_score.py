@@ -33,6 +33,13 @@ def test_the_rival_is_timed_at_its_best_not_at_its_end():
     assert (found.ratio, found.is_bound) == (pytest.approx(4), False)
 
 
+def test_a_rival_that_never_beats_its_random_weights_counts_with_its_best_trained_score():
+    rival, ours = run("mae", [(0, 70), (20, 60), (30, 55)]), run("data2vec2", [(0, 40), (5, 60)])
+    frame = pd.concat([rival, ours], ignore_index=True)
+    (found,) = time_ratios(frame, "data2vec2", "mae")
+    assert (found.ratio, found.is_bound) == (pytest.approx(4), False)
+
+
 def test_a_seed_that_one_of_them_lacks_does_not_count():
     frame = pd.concat([run("mae", [(10, 50)]), run("mae", [(10, 50)], 1), run("data2vec2", [(5, 40)], 1)])
     (found,) = time_ratios(frame, "data2vec2", "mae")

@@ -1,8 +1,10 @@
 # What the rules share: the checked configuration, the plan of runs, and the functions that ask it.
+import functools
 import glob
+import inspect
 import shlex
 import sys
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -84,6 +86,17 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def told(ask):
+    """A function that carries its signature: Snakemake asks for it several times a job, which takes a sixth of a plan."""
+    ask.__signature__ = inspect.signature(ask)
+    return ask
+
+
+def partial(ask, *arguments):
+    """`functools.partial`, with its signature."""
+    return told(functools.partial(ask, *arguments))
+
+
 def answer(ask, *arguments):
     """The answer of the plan about a file that was asked for."""
     try:
@@ -114,21 +127,25 @@ def manifests(datasets):
     return [f"{SETTINGS.data_dir}/{name}/manifest.json" for name in datasets]
 
 
+@told
 def pretrain_data(wildcards):
     return manifests(answer(PLAN.pretrain_data, run_plan(wildcards)))
 
 
+@told
 def trunk_weights(wildcards):
     """Weights of the run whose blocks this one starts from, if it is such an experiment."""
     folder = answer(PLAN.trunk_run, run_plan(wildcards), wildcards.seed)
     return f"{folder}/checkpoint/model.safetensors" if folder else []
 
 
+@told
 def probe_data(wildcards):
     place = wildcards.scale, wildcards.modality, wildcards.run
     return manifests(answer(PLAN.probe_data, *place))
 
 
+@told
 def task_data(wildcards):
     place = wildcards.scale, wildcards.modality, wildcards.run
     return manifests(answer(PLAN.task_data, *place, wildcards.task))
@@ -141,11 +158,15 @@ def checkpoint_file(wildcards):
 def start(stage, wildcards):
     """Folder of the run that a stage starts from, and which control it is, if any."""
     place = wildcards.scale, wildcards.modality
-    weights = answer(PLAN.checkpoint, *place, wildcards.run)
-    if weights:
-        return planning.imported(weights), ""
-    run, control = answer(PLAN.start, stage, *place, wildcards.run)
-    return planning.folder(*place, run, wildcards.seed), control
+    weights, run, control = named_start(stage, *place, wildcards.run)
+    return (planning.imported(weights) if weights else planning.folder(*place, run, wildcards.seed)), control
+
+
+@cache
+def named_start(stage, scale, modality, run):
+    """(weights of others, run, control) that a stage of a run starts from, whatever the seed."""
+    weights = answer(PLAN.checkpoint, scale, modality, run)
+    return (weights, "", "") if weights else ("", *answer(PLAN.start, stage, scale, modality, run))
 
 
 def start_config(stage, wildcards):
@@ -190,17 +211,20 @@ def start_words(wildcards):
     return answer(PLAN.start_words, *place, SETTINGS)
 
 
+@told
 def pretrain_words(wildcards):
     run = run_plan(wildcards)
     return shlex.join(PLAN.pretrain_words(run, wildcards.seed, SETTINGS))
 
 
+@told
 def probe_words(wildcards):
     features = {"probe.features": start("probe", wildcards)[1] or "encoder"}
     chosen = words(features | stage_plan(wildcards).probe)
     return f"{shlex.join(start_words(wildcards))} {chosen}"
 
 
+@told
 def finetune_words(wildcards):
     init = start("finetune", wildcards)[1] or "pretrained"
     chosen = answer(PLAN.finetune_words, wildcards.scale, wildcards.modality, wildcards.task)
@@ -213,6 +237,7 @@ def plan_words(wildcards):
     return words({key: getattr(SETTINGS, key) for key in keys})
 
 
+@told
 def training_state(wildcards, output):
     """Resumable state. It is no declared output: Snakemake deletes those of a failed job."""
     return str(Path(output.weights).with_name("state.pt"))
@@ -231,6 +256,7 @@ def composed(*choices):
     return config_fingerprint(Path("config/run"), dict(choices))
 
 
+@told
 def task_files(wildcards):
     """Content of the files in config/run/task that a fine-tuning composes."""
     return task_content(wildcards.scale, wildcards.modality, wildcards.task)
@@ -241,6 +267,7 @@ def task_content(scale, modality, task):
     return [yaml_content(file) for file in answer(PLAN.task_files, scale, modality, task)]
 
 
+@told
 def composed_files(wildcards):
     """Fingerprint of the files in config/run that a run composes."""
     run, plan = run_plan(wildcards), stage_plan(wildcards)

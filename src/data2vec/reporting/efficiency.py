@@ -3,6 +3,7 @@
 The probe scores the encoders kept along a pre-training (`train.snapshots`); rows `<score>@<updates>` of results.csv.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -13,8 +14,11 @@ from data2vec.reporting.files import number
 from data2vec.reporting.formats import Table
 from data2vec.reporting.names import fmt, is_control, method_label, method_rank, metric_label, with_unit
 from data2vec.reporting.rules import SPEECH, TEXT, VISION
+from data2vec.reporting.time_to_score import cost_at
 
 SCORE = "linear_top1"
+SAME = ["scale", "dataset", "model"]  # what runs share that are set beside each other
+LINES = ("-", "--", ":", "-.")
 AXES = {"seconds": "training time (s)", "samples": "samples seen", "flops": "FLOPs"}
 COLUMNS = (
     *("rival", "random weights", "its best score", "n", "after s", "method", "reached by", "s to reach it", "spread"),
@@ -55,13 +59,19 @@ def figure(frame: pd.DataFrame, modality: str) -> Figure | None:
         return None
     canvas = new_canvas(2.6 * len(AXES))
     panels = canvas.subplots(len(AXES), 1, sharey=True)
+    groups = list(points.groupby(SAME, sort=True))
     for axes, (column, words) in zip(panels, AXES.items(), strict=True):
-        for method in sorted(set(points["method"]), key=method_rank):
+        for (i, (key, part)), method in itertools.product(
+            enumerate(groups), sorted(set(points["method"]), key=method_rank)
+        ):
+            moments = part[part["method"] == method].groupby("updates")
+            if not len(moments):
+                continue
             colour, marker = look(method)
-            moments = points[points["method"] == method].groupby("updates")
             x, y = moments[column].mean(), moments["value"].mean()
             spread = moments["value"].std(ddof=1).fillna(0)
-            axes.plot(x, y, marker=marker, color=colour, label=method_label(method), markersize=5)
+            label = method_label(method) + (f" ({', '.join(key)})" if len(groups) > 1 else "")
+            axes.plot(x, y, LINES[i % len(LINES)], marker=marker, color=colour, label=label, markersize=5)
             axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.18, linewidth=0)
         axes.set_xlabel(words)
         axes.set_ylabel(with_unit(metric_label(SCORE), "%"))
@@ -101,28 +111,26 @@ def cost_to_reach(points: pd.DataFrame, score: float, column: str) -> Reached:
     found, seeds = [], 0
     for _, curve in points.groupby("seed"):
         seeds += 1
-        x, y = list(curve[column]), list(curve["value"])
-        for i, value in enumerate(y):
-            if value >= score:
-                share = 1.0 if i == 0 or value == y[i - 1] else (score - y[i - 1]) / (value - y[i - 1])
-                found.append(x[i] if i == 0 else x[i - 1] + share * (x[i] - x[i - 1]))
-                break
+        cost = cost_at(list(curve[column]), list(curve["value"]), score)
+        found += [] if math.isnan(cost) else [cost]
     return Reached(tuple(found), seeds)
 
 
 def table(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table | None:
     """For each rival: its best score, and what 2.0 and 1.0 need to reach it; None without kept encoders."""
-    points = curves(frame)
-    methods = sorted(set(points["method"]), key=method_rank)
-    rivals = [method for method in methods if not method.startswith("data2vec")]
-    ours = [method for method in methods if method.startswith("data2vec")]
-    if not rivals or not ours:
+    groups = list(curves(frame).groupby(SAME, sort=True))
+    rows = []
+    for key, points in groups:
+        methods = sorted(set(points["method"]), key=method_rank)
+        on = f" ({', '.join(key)})" if len(groups) > 1 else ""
+        rivals = [method for method in methods if not method.startswith("data2vec")]
+        ours = [method for method in methods if method.startswith("data2vec")]
+        for rival, method in itertools.product(rivals, ours):
+            parts = (points[points["method"] == name] for name in (rival, method))
+            name, *cells = _row(*parts, published, modality)
+            rows.append((name + on, *cells))
+    if not rows:
         return None
-    rows = [
-        _row(points[points["method"] == rival], points[points["method"] == method], published, modality)
-        for rival in rivals
-        for method in ours
-    ]
     note = (
         "random weights: the rival's own, before its first update. its best score: the highest mean over seeds along "
         "its curve after that, reached after so many seconds of training. s to reach it: by linear interpolation of "

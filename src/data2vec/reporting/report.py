@@ -169,7 +169,7 @@ def _recipes(
     frame: pd.DataFrame, runs: list[Run], sections: list[Section], ablations: list[AblationPart]
 ) -> dict[str, str]:
     """Name of each figure -> the command that makes its runs and draws it."""
-    found = {}
+    found: dict[str, str] = {}
     for part in sections:
         command = remake(frame[frame["modality"] == part.modality], runs, [])
         found |= {figure.name: command for figure in part.figures()}

@@ -4,6 +4,7 @@ Their scores are rows `<score>@<updates>` of results.csv, with the seconds of pr
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,39 +29,44 @@ def along_the_run(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.merge(kept, on=run).assign(metric=metric)
 
 
+def cost_at(costs: Sequence[float], scores: Sequence[float], score: float) -> float:
+    """Cost where a curve first has a score (more is better), linear between its points; NaN if it never has it.
+
+    Before its first point none is guessed.
+    """
+    for i, value in enumerate(scores):
+        if value >= score:
+            share = (score - scores[i - 1]) / (value - scores[i - 1]) if i else 1.0
+            return float(costs[i - 1] + share * (costs[i] - costs[i - 1]) if i else costs[i])
+    return math.nan
+
+
 def time_to_score(frame: pd.DataFrame, method: str, score: float) -> float:
     """Seconds of pre-training until `method` has `score`; NaN if it does not get there.
 
-    `frame` has the scores along the runs of one seed, data set and metric; before the first none is guessed.
+    `frame` has the scores along the runs of one seed, data set and metric.
     """
     run = frame[frame["method"] == method].sort_values("pretrain_seconds")
     sign = -1 if lower_is_better(str(frame["metric"].iloc[0])) else 1
-    times, scores = list(run["pretrain_seconds"]), list(run["value"] * sign)
-    for index, (time, value) in enumerate(zip(times, scores, strict=True)):
-        if value < score * sign:
-            continue
-        if index == 0:
-            return float(time)
-        share = (score * sign - scores[index - 1]) / (value - scores[index - 1])
-        return float(times[index - 1] + share * (time - times[index - 1]))
-    return math.nan
+    return cost_at(list(run["pretrain_seconds"]), list(run["value"] * sign), score * sign)
 
 
 def time_ratios(frame: pd.DataFrame, method: str, rival: str) -> list[Ratio]:
     """For each seed that both have: the rival's time to its best score over the time of `method` to that score.
 
-    A seed does not count where one of them has that score before it trains.
+    The best is that of trained weights. A seed does not count where `method` has that score before it trains.
     """
     ratios = []
     for seed, part in frame.groupby("seed", sort=True):
         theirs, ours = part[part["method"] == rival], part[part["method"] == method]
+        theirs = theirs[theirs["pretrain_seconds"] > 0].sort_values("pretrain_seconds")
         if theirs.empty or ours.empty:
             continue
         is_lower = lower_is_better(str(part["metric"].iloc[0]))
-        best = theirs["value"].min() if is_lower else theirs["value"].max()
-        time, to_beat = time_to_score(part, method, best), time_to_score(part, rival, best)
+        best = theirs.loc[theirs["value"].idxmin() if is_lower else theirs["value"].idxmax()]
+        time, to_beat = time_to_score(part, method, best["value"]), float(best["pretrain_seconds"])
         is_bound = math.isnan(time)
         spent = ours["pretrain_seconds"].max() if is_bound else time
-        if min(to_beat, spent) > 0:
+        if spent > 0:
             ratios.append(Ratio(int(seed), to_beat / spent, is_bound))
     return ratios

@@ -166,9 +166,10 @@ def _train(
         optimizer.zero_grad(set_to_none=True)
         size: Tensor | int = 0
         samples, tally = 0, Tally()
-        for number in processes.own(range(update * plan.accumulation, (update + 1) * plan.accumulation)):
+        own = processes.own(range(update * plan.accumulation, (update + 1) * plan.accumulation))
+        for number in own:
             torch.manual_seed(plan.seed + number)  # dropout and noise of a micro-batch depend on its number only
-            with _flop_counter(progress, update == 0 and bool(plan.snapshots)):
+            with _flop_counter(progress, plan.accumulation / len(own) if plan.snapshots and not update else 0.0):
                 with device.autocast():
                     part = plan.loss(next(batches), is_logged)
                 scaler.scale(part.total).backward()
@@ -234,14 +235,14 @@ def _keep(plan: Plan, progress: Progress, clock: Clock) -> None:
 
 
 @contextmanager
-def _flop_counter(progress: Progress, is_on: bool) -> Iterator[None]:
-    """Add what torch counts inside to `progress.flops`."""
-    if not is_on:
+def _flop_counter(progress: Progress, share: float) -> Iterator[None]:
+    """Add what torch counts inside to `progress.flops`, for all processes: this one does 1/`share` of the update."""
+    if not share:
         yield
         return
     with FlopCounterMode(display=False) as counter:
         yield
-    progress.flops += counter.get_total_flops()
+    progress.flops += counter.get_total_flops() * share
 
 
 def _normalise_and_clip(parameters: list[Tensor], size: Tensor | int, clip_norm: float) -> float:

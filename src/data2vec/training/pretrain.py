@@ -102,14 +102,14 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
             {"metric": f"effective_rank_{block}", "value": round(rank, 3), "unit": "", "dataset": config.data.name}
             for block, rank in enumerate(ranks, start=1)
         ]
-    rows += _cost_rows(published, progress, together)
+    rows += _cost_rows(published, progress)
     folder.write_json("metrics.json", {"rows": rows})
     folder.state.unlink(missing_ok=True)
 
 
-def _cost_rows(config: RunConfig, progress: Progress, together: Processes) -> list[dict[str, Any]]:
+def _cost_rows(config: RunConfig, progress: Progress) -> list[dict[str, Any]]:
     """What an update took in FLOPs, from the configuration and as torch counted the first one; processor time."""
-    costs = {"update_flops": update_flops(config), "counted_flops": progress.flops * together.count}
+    costs = {"update_flops": update_flops(config), "counted_flops": progress.flops}
     rows = [{"metric": name, "value": value, "unit": "FLOP"} for name, value in costs.items() if value]
     rows.append({"metric": "cpu_seconds", "value": round(progress.cpu_seconds, 3), "unit": "s"})
     return [row | {"dataset": config.data.name} for row in rows]
