@@ -42,7 +42,7 @@ def test_your_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             words = [w for w in words if w.split("=")[0] not in short] + [f"{k}={v}" for k, v in short.items()]
         assert main(words) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "results" / "mine" / "probe" / "metrics.json").read_text())["rows"]
-    assert {r["metric"] for r in rows} == {"linear_top1", "knn_top1"}
+    assert {r["metric"] for r in rows} == {"linear_top1", "linear_top1_valid", "knn_top1"}
 
 
 @pytest.mark.slow

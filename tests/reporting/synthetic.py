@@ -126,6 +126,10 @@ def write_run(
         },
     )
     rows = [row("loss", 0.21, ""), row("target_var", 0.9, ""), row("pred_var", 0.6, "")]
+    if method.startswith("data2vec"):
+        rows += [row(f"effective_rank_{block}", 8.0 * block + jitter(seed), "") for block in (1, 2)]
+    if experiment == "main":
+        rows.append(row("update_flops", 3e9 if method == "data2vec" else 2e9, "FLOP"))
     write_json(folder / "metrics.json", {"rows": [found | {"dataset": data} for found in rows]})
     write_curve(folder / "metrics.jsonl", seed)
     if experiment == "main":
@@ -143,6 +147,15 @@ def write_scores(folder: Path, run: str, seed: int) -> None:
             folder / "finetune" / "classification" / "metrics.json",
             {"rows": [row("finetune_top1", tuned + jitter(seed) / 2)]},
         )
+
+
+def kept(score: float) -> list[dict[str, Any]]:
+    """Probe rows of the encoders kept along a run that ends with `score`."""
+    return [
+        row(f"linear_top1@{updates}", score - less)
+        | {"updates": updates, "samples": 128 * updates, "pretrain_seconds": cost}
+        for updates, less, cost in ((0, 12.0, 0.0), (100, 6.0, 7.0), (200, 2.0, 14.0))
+    ]
 
 
 def write_curve(path: Path, seed: int) -> None:
@@ -186,6 +199,8 @@ def batter(root: Path) -> None:
     rows = {"rows": [row("finetune_top1", float("nan"))]}
     write_json(vision / "data2vec" / "seed2" / "finetune" / "classification" / "metrics.json", rows)
     shutil.copytree(vision / "data2vec2" / "seed0", vision / "data2vec2" / "seed7")
+    (vision / "top_k--4" / "seed2" / "probe" / "metrics.json").unlink()
+    write_json(vision / "top_k--2" / "seed1" / "probe" / "metrics.json", {"rows": [row("linear_top1", float("nan"))]})
     shutil.rmtree(vision / "pixels")
     with (vision / "data2vec" / "seed0" / "metrics.jsonl").open("a") as file:
         file.write('{"update": 290, "loss": 0.2}\n{"update": 31')  # resumed once, then killed within a line
@@ -194,6 +209,10 @@ def batter(root: Path) -> None:
     lost = "d2v_comparison,vision,data2vec 2.0"
     kept = [line for line in path.read_text().splitlines() if not line.startswith(lost)]
     path.write_text("\n".join(kept) + "\n")
+    path = root / "published" / "ablations.csv"
+    lines = path.read_text().splitlines()
+    kept_lines = [line for line in lines if not (line.startswith("d2v1_topK_fig2,vision") and "K=1 teacher" in line)]
+    path.write_text("\n".join(kept_lines) + "\n")
     (root / "published" / "efficiency.csv").unlink()
     write_experiment(root / "experiments" / "later.yaml", name="later", title="For later")
     write_experiment(root / "experiments" / "top_k.yaml", values=[1, 2, 4, 6, 8])

@@ -69,6 +69,8 @@ def make_speech(folder: Path, seed: int, base: Any) -> None:
         if run in SPEECH_PROBE:
             rows = [row(name, SPEECH_PROBE[run] + noise - less, "espeak")
                     for name, less in (("linear_top1", 0), ("knn_top1", 4))]  # fmt: skip
+            if run not in ("random", "filterbank"):
+                rows += [kept | {"dataset": "espeak"} for kept in base.kept(rows[0]["value"])]
             base.write_json(place / "probe" / "metrics.json", {"rows": rows})
         if run in WER:
             base.write_json(place / "finetune" / "espeak-words" / "metrics.json", recognition(WER[run] + noise))

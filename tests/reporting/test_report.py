@@ -1,5 +1,6 @@
 """The whole report: one page that can be sent, and that builds whatever is missing."""
 
+import html
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -55,10 +56,11 @@ def test_the_page_needs_nothing_from_elsewhere(page, outline):
     assert len(page.encode()) < 5 * 2**20
 
 
-def test_each_picture_has_words_for_those_who_cannot_see_it(outline):
+def test_each_picture_has_words_for_those_who_cannot_see_it(outline, built):
     alts = [attributes.get("alt", "") for tag, attributes in outline if tag == "img"]
-    assert len(alts) == 6
-    assert all(len(alt) > 20 for alt in alts)
+    assert len(alts) == len(list((built.reports / "figures").glob("*.png")))
+    assert all(len(alt) > 20 and re.search(r"\d", alt) for alt in alts)  # what was measured, not only what it is
+    assert len(set(alts)) == len(alts)
 
 
 def test_headings_step_down_one_level_at_a_time(outline):
@@ -81,6 +83,32 @@ def test_scrolling_boxes_can_be_reached_by_keyboard(outline):
     boxes = [attributes for _, attributes in outline if "scroll" in attributes.get("class", "").split()]
     assert boxes
     assert all(box.get("tabindex") == "0" and box.get("aria-label") for box in boxes)
+
+
+def test_the_skip_link_comes_first_and_nothing_takes_focus_away(page, outline):
+    body = outline[[tag for tag, _ in outline].index("body") + 1 :]
+    assert body[0] == ("a", {"class": "skip", "href": "#main"})
+    assert [attributes.get("tabindex") for _, attributes in outline if attributes.get("id") == "main"] == ["-1"]
+    assert {attributes["tabindex"] for _, attributes in outline if "tabindex" in attributes} <= {"0", "-1"}
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert ":focus-visible { outline: 3px" in style and "outline: none" not in style and "outline: 0" not in style
+
+
+def test_print_unfolds_what_the_screen_folds(page):
+    printed = page[page.index("@media print") : page.index("</style>")]
+    assert "details::details-content { content-visibility: visible" in printed
+    assert "nav, .skip { display: none; }" in printed
+
+
+def test_each_figure_says_the_command_that_makes_it_again(page, built):
+    found = {}
+    for place in page.split("Files: <code>figures/")[1:]:
+        code = re.search(r"Made again by <code>(.*?)</code>", place).group(1)
+        found[place.partition(".png")[0]] = html.unescape(re.sub("<.*?>", "", code))
+    assert set(found) == {path.stem for path in (built.reports / "figures").glob("*.png")}
+    start = "snakemake --cores all reports/figures --config scale=embedded seeds=3 'modalities=[vision]' "
+    assert found["headline_vision"] == start + "'experiments=[]'"
+    assert found["ablation_top_k"] == found["curves_top_k"] == start + "'experiments=[top_k]'"
 
 
 def test_the_first_paragraph_has_the_real_values(page):
@@ -106,7 +134,7 @@ def test_nothing_is_called_reproduced_on_other_data(built):
 
 
 def test_the_same_runs_give_the_same_page(built, again):
-    names = re.compile(r"[\w./-]*results(?=/embedded| )|reports=\S+")
+    names = re.compile(r"[\w./-]*results(?=/embedded| )|(reports|experiments)=[\w./-]+")
     first, second = ((place.reports / "index.html").read_text() for place in (built, again))
     assert names.sub("", first) == names.sub("", second)
 
@@ -125,6 +153,9 @@ def test_the_same_runs_give_the_same_page(built, again):
         "efficiency.csv is not there",
         "experiment later: For later",
         "experiment top_k, target.top_k = 8: no linear probe for seeds 0, 1, 2",
+        "experiment top_k, target.top_k = 4: no linear probe for seed 2",
+        "experiment top_k, target.top_k = 2: no linear probe for seed 1",
+        "top_k--2/seed1/probe: linear_top1 is nan",
         "experiments/broken.yaml: while parsing",
     ],
 )
@@ -140,6 +171,9 @@ def test_what_is_missing_changes_n_and_nothing_else(battered):
     assert table.loc[("data2vec 1.0", "fine-tuned (%)"), "n"] == 2
     assert table.loc[("data2vec 1.0", "fine-tuned (%)"), "ours"] == pytest.approx(94.2)
     assert table.loc[("data2vec 2.0", "fine-tuned (%)"), "status"] == "no published number"
+    ablation = pd.read_csv(battered.reports / "tables" / "ablation_top_k.csv").set_index("target.top_k")
+    assert list(ablation["n"]) == [3, 2, 2, 3]
+    assert ablation["published"].isna().to_list() == [True, False, False, False]  # the row of K = 1 is gone
 
 
 def test_without_any_published_number_the_report_still_builds(place, tmp_path):

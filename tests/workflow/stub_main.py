@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from data2vec.papers import read_papers
+
 UPDATES = 8
 
 
@@ -68,6 +70,9 @@ def main(command: str, words: dict[str, str]) -> None:
     elif command == "evaluate":
         assert (Path(words["run_dir"]) / "config.yaml").exists()
         metrics(Path(words["out"]), linear_top1=50.0)
+    elif command == "report" and "paper" in words:
+        for file in read_papers(Path("config/papers.yaml"))[words["paper"]].files:
+            save(Path(words["reports"]) / "papers" / file, words["paper"])
     elif command == "report":
         reports = Path(words["reports"])
         files = sorted(Path(words["results"], words["scale"]).rglob("metrics.json"))

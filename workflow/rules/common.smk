@@ -179,6 +179,11 @@ def start_weights(stage, wildcards):
     return [] if control else f"{folder}/checkpoint/model.safetensors"
 
 
+def shown_settings():
+    """What Snakemake's report says beside every file."""
+    return {"scale": SETTINGS.scale, "seeds": str(SETTINGS.seeds)}
+
+
 def published_numbers(wildcards):
     return sorted(glob.glob("config/published/*.csv"))
 

@@ -1,4 +1,6 @@
 # The tables and figures of the papers, one target each: config/papers.yaml says which runs each needs.
+SHOWN = (".html", ".svg")  # of each table and figure, in Snakemake's report
+
 for name, paper in PAPERS.items():
 
     rule:
@@ -8,7 +10,14 @@ for name, paper in PAPERS.items():
             metrics=stop_on_mistake(papers.paper_targets, PLAN, paper, SETTINGS),
             published=published_numbers,
         output:
-            expand("reports/papers/{file}", file=paper.files),
+            expand("reports/papers/{file}", file=[f for f in paper.files if not f.endswith(SHOWN)]),
+            report(
+                expand("reports/papers/{file}", file=[f for f in paper.files if f.endswith(SHOWN)]),
+                caption="../report/papers.rst",
+                category="Papers",
+                subcategory=paper.item,
+                labels={"what": paper.title, **shown_settings()},
+            ),
         params:
             paper=name,
             scale=SETTINGS.scale,

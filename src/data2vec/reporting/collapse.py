@@ -11,16 +11,15 @@ from data2vec.reporting.names import fmt, method_label
 RANK = re.compile(r"effective_rank_(\d+)")
 
 
-def table(frame: pd.DataFrame, modality: str) -> Table:
-    """One line a run (mean over its seeds): main runs, then the points of experiments."""
+def table(frame: pd.DataFrame, modality: str, is_of_points: bool = False) -> Table:
+    """One line a run (mean over its seeds): main runs, or the points of experiments."""
     rows = frame[frame["metric"].isin(["target_var", "pred_var"]) | frame["metric"].str.fullmatch(RANK.pattern)]
-    rows = rows[rows["modality"] == modality]
+    rows = rows[(rows["modality"] == modality) & ((rows["experiment"] != "main") == is_of_points)]
     ranks = sorted({int(found[1]) for metric in rows["metric"] if (found := RANK.fullmatch(metric))})
     columns = ["target_var", "pred_var", *(f"effective_rank_{block}" for block in ranks)]
     body: list[tuple[str, ...]] = []
-    order = rows.assign(is_point=rows["experiment"] != "main")
-    for key, part in order.groupby(["is_point", "scale", "experiment", "variant", "method", "model"], sort=True):
-        _, scale, experiment, variant, method, model = map(str, key)
+    for key, part in rows.groupby(["scale", "experiment", "variant", "method", "model"], sort=True):
+        scale, experiment, variant, method, model = map(str, key)
         found = stats.summarise(part, ("metric",)).set_index("metric")
         run = "main" if experiment == "main" else f"{experiment}: {variant}"
         cells = [fmt(float(found["mean"].get(column, float("nan")))) for column in columns]
@@ -31,6 +30,7 @@ def table(frame: pd.DataFrame, modality: str) -> Table:
         "rank k: effective rank of the features behind block k on one batch, 1 when all positions are alike, at most "
         "the width of the model."
     )
-    title = "Signs of collapse"
+    title = "Signs of collapse" + (" in the runs of experiments" if is_of_points else "")
+    name = f"collapse_experiments_{modality}" if is_of_points else f"collapse_{modality}"
     head = ("method", "run", "on", "n", *names)
-    return Table(f"collapse_{modality}", title, head, body, note, frozenset(("n", *names)))
+    return Table(name, title, head, body, note, frozenset(("n", *names)))

@@ -34,6 +34,7 @@ class AblationPart:
     note: str
     claims: list[str]
     directions: list[str]
+    has_published: bool  # whether the figure shows a published curve
     figure: Figure
     table: Table
     curves: list[Figure]
@@ -49,7 +50,9 @@ class Page:
     claims: list[Claims]  # one a scale
     issues: list[Issue]
     provenance: list[tuple[str, str]]
+    recipes: dict[str, str]  # figure -> the command that makes it again
     commands: list[tuple[str, str]]  # (run, the command that made it)
+    everything: str  # makes all runs and the page
     command: str  # rebuilds the page from the run folders
 
 
@@ -64,6 +67,7 @@ def write_page(page: Page, figures: Path, target: Path) -> Path:
     )
     environment.filters["table"] = lambda table: Markup(to_html(table))
     environment.filters["inline"] = lambda figure: data_uri(figures / f"{figure.name}.png")
+    environment.filters["recipe"] = lambda figure: page.recipes[figure.name]
     environment.filters["kinds"] = _by_kind
     environment.filters["method_label"] = method_label
     text = environment.get_template(TEMPLATE).render(page=page)

@@ -1,10 +1,14 @@
-"""Which code, machine and packages made the runs: (what, value) pairs for the page."""
+"""Which code, machine and packages made the runs, and the command that makes a figure of them again."""
 
 import math
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from data2vec.reporting.files import number
-from data2vec.reporting.names import count, join
+from data2vec.reporting.names import count, join, modality_rank
 from data2vec.reporting.runs import Run
 
 
@@ -35,6 +39,23 @@ def provenance(runs: list[Run]) -> list[tuple[str, str]]:
         ("seeds", join(sorted({str(run.seed) for run in runs}, key=int))),
     ]
     return [(what, value) for what, value in pairs if value]
+
+
+def remake(frame: pd.DataFrame, runs: list[Run], experiments: Iterable[str], target: str = "reports/figures") -> str:
+    """The Snakemake command, one a scale, that makes the runs behind `frame` and writes `target`.
+
+    Where data lie on a machine (`data_mirror`, `data_paths`) no run tells.
+    """
+    said = []
+    for scale, rows in frame.groupby("scale", sort=True):
+        words = [f"scale={scale}", f"seeds={rows['seed'].nunique()}"]
+        budgets = {number(run.config.get("budget", 1)) for run in runs if run.scale == scale and run.config}
+        if len(budgets) == 1 and budgets != {1.0}:
+            words.append(f"budget={budgets.pop():g}")
+        modalities = sorted(set(rows["modality"]), key=modality_rank)
+        words += [f"modalities=[{','.join(modalities)}]", f"experiments=[{','.join(experiments)}]"]
+        said.append(shlex.join(["snakemake", "--cores", "all", target, "--config", *words]))
+    return " && ".join(said)
 
 
 def hardware(record: dict[str, Any]) -> str:

@@ -21,8 +21,9 @@ from data2vec.reporting.gaps import find_gaps
 from data2vec.reporting.ledger import Ledger, load_ledger
 from data2vec.reporting.names import modality_label, modality_rank
 from data2vec.reporting.page import AblationPart, Page, write_page
-from data2vec.reporting.provenance import provenance
+from data2vec.reporting.provenance import provenance, remake
 from data2vec.reporting.published import load_published
+from data2vec.reporting.runs import Run
 from data2vec.reporting.sections import Section, section
 from data2vec.reporting.shared import with_shared_points
 
@@ -60,8 +61,9 @@ def build_report(
     issues = list(collected.issues)
     known = exp.load_experiments(experiments, issues)
     numbers = load_published(published, issues)
+    folders = {"results": results, "reports": reports, "published": published, "experiments": experiments}
     with drawing.style():
-        command = _command(results, reports, published, scale)
+        command = _command(folders, claims, scale)
         page = _page(frame, numbers, known, experiments, ledger, collected, issues, command)
         for figure in _figures(page):
             drawing.save(figure, reports / "figures")
@@ -110,7 +112,9 @@ def _page(
         claims=judged,
         issues=sorted({*issues, *find_gaps(frame, numbers, known)}),
         provenance=provenance(collected.runs),
+        recipes=_recipes(frame, collected.runs, sections, ablations),
         commands=_commands(collected),
+        everything=remake(frame, collected.runs, run, "reports/index.html"),
         command=command,
     )
 
@@ -130,6 +134,7 @@ def _ablation(
             for part in parts
             for words in comparison.directions(experiment, part)
         ],
+        has_published=experiment.varies_labels or any(part.curve is not None for part in parts),
         figure=draw(experiment, parts),
         table=comparison.table(experiment, parts),
         curves=figures_curves.of_experiment(steps, experiment.name, experiment.axis),
@@ -160,6 +165,20 @@ def _figures(page: Page) -> list[Figure]:
     return [*(figure for part in page.sections for figure in part.figures()), *ablations]
 
 
+def _recipes(
+    frame: pd.DataFrame, runs: list[Run], sections: list[Section], ablations: list[AblationPart]
+) -> dict[str, str]:
+    """Name of each figure -> the command that makes its runs and draws it."""
+    found = {}
+    for part in sections:
+        command = remake(frame[frame["modality"] == part.modality], runs, [])
+        found |= {figure.name: command for figure in part.figures()}
+    for one in ablations:
+        command = remake(frame[frame["experiment"] == one.name], runs, [one.name])
+        found |= {figure.name: command for figure in (one.figure, *one.curves)}
+    return found
+
+
 def _commands(collected: Collected) -> list[tuple[str, str]]:
     """One line per main run (first seed): the command recorded when it was made."""
     found: dict[str, str] = {}
@@ -170,8 +189,8 @@ def _commands(collected: Collected) -> list[tuple[str, str]]:
     return sorted(found.items())
 
 
-def _command(results: Path, reports: Path, published: Path, scale: str | None) -> str:
-    places = {"results": results, "reports": reports, "published": published}
+def _command(folders: dict[str, Path], claims: Path | None, scale: str | None) -> str:
+    places = folders | ({} if claims is None else {"claims": claims})
     words = [f"{key}={short_path(path)}" for key, path in places.items()]
     return " ".join(["python -m data2vec report", *words, *([f"scale={scale}"] if scale else [])])
 

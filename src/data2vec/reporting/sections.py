@@ -43,6 +43,7 @@ class Section:
     folded: list[Table]  # shown on demand
     controls: Table
     collapse: Table
+    collapse_points: Table
     cost: Table
     scores_figure: Figure
     masked_figure: Figure
@@ -61,6 +62,8 @@ class Section:
     def tables(self) -> Iterator[Table]:
         """All tables, to be written."""
         yield from (self.headline, *self.details, *self.folded, self.controls, self.collapse, self.cost)
+        if self.collapse_points.rows:
+            yield self.collapse_points
         if self.efficiency is not None:
             yield self.efficiency
         if self.decoded:
@@ -87,6 +90,7 @@ def section(
         folded=[] if tasks is None else [tasks],
         controls=tables.controls(frame, modality),
         collapse=collapse.table(frame, modality),
+        collapse_points=collapse.table(frame, modality, is_of_points=True),
         cost=tables.cost(frame, modality),
         scores_figure=figures.headline(frame, numbers, modality),
         masked_figure=masked,
