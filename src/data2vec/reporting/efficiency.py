@@ -126,8 +126,8 @@ def table(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table 
         rivals = [method for method in methods if not method.startswith("data2vec")]
         ours = [method for method in methods if method.startswith("data2vec")]
         for rival, method in itertools.product(rivals, ours):
-            parts = (points[points["method"] == name] for name in (rival, method))
-            name, *cells = _row(*parts, published, modality)
+            theirs, mine = (points[points["method"] == name] for name in (rival, method))
+            name, *cells = _row(theirs, mine, published, modality)
             rows.append((name + on, *cells))
     if not rows:
         return None
