@@ -64,6 +64,8 @@ def read_papers(path: Path) -> dict[str, Paper]:
     """Every entry of `config/papers.yaml`. Raises UserError in one line."""
     papers = {}
     for name, content in read_yaml(path).items():
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: {name} must be a mapping (key: value), not {content!r}")
         for key in content:
             known(key, list(KEYS), f"key in {path.name}, {name}")
         for key in ("item", "title", "layout", "state"):

@@ -171,8 +171,11 @@ def read_scale(path: Path, name: str) -> Scale:
     for key in content:
         known(key, ["description", "experiments", "modalities", "resources", "hardware"], f"key in {path.name}")
     resources = {}
+    for part in ("resources", "modalities"):
+        if not isinstance(content.get(part), dict) or not all(isinstance(one, dict) for one in content[part].values()):
+            raise UserError(f"{path}: {part} must be a mapping (name: {{key: value}})")
     for stage in STAGES:
-        asked = content.get("resources", {}).get(stage, {})
+        asked = content["resources"].get(stage, {})
         if set(asked) - {"nodes"} != set(RESOURCE_KEYS):
             raise UserError(f"{path}: resources.{stage} must give {', '.join(RESOURCE_KEYS)}, and may give nodes")
         resources[stage] = Resources(**asked)
@@ -181,7 +184,7 @@ def read_scale(path: Path, name: str) -> Scale:
     hardware = content.get("hardware") or {}
     for key in hardware:
         known(key, ["gpu", "utilisation"], f"key in {path.name}, hardware")
-    modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content.get("modalities", {}).items()}
+    modalities = {kind: _read_modality(plan, kind, path) for kind, plan in content["modalities"].items()}
     return Scale(name, content.get("experiments", []), modalities, resources, Estimated(**hardware))
 
 
@@ -217,6 +220,8 @@ def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
     if content["name"] != path.stem:
         raise UserError(f"{path}: name = '{content['name']}' must be the file's name, '{path.stem}'")
     known(content["metric"], [*STAGE_OF, *TASK_METRICS], f"metric in {path.name}")
+    if not isinstance(content["base"], dict):
+        raise UserError(f"{path}: base must give the overrides of the base run (key: value), not {content['base']!r}")
     base = dict(content["base"])
     modality, method = base.pop("modality", "vision"), base.pop("method", "data2vec2")
     modalities = list(PROBE_CONTROLS) if modality == "all" else [modality] if isinstance(modality, str) else modality

@@ -176,6 +176,16 @@ def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text", ["modalities: {}", "resources:\nmodalities: {}", "resources: {pretrain: 3}\nmodalities: {}"]
+)
+def test_a_broken_scale_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scale").mkdir()
+    (tmp_path / "scale" / "broken.yaml").write_text(text)
+    with pytest.raises(UserError, match="resources must be a mapping"):
+        Plan(tmp_path).scale("broken")
+
+
 def test_an_experiment_may_fix_its_seeds(plan: Plan) -> None:
     experiment = replace(plan.experiments["k_layers"], seeds=3)
     assert len(plan.experiment_targets(experiment, settings())) == 3 * 3 * 2 * 3  # modalities, values, stages, seeds
@@ -218,6 +228,7 @@ BROKEN = {
         "name: broken\ntitle: t\nbase: {}\naxis: a\npoints: {soft: {a: 1}}\nvalues: [sotf]\nmetric: loss\n",
         "did you mean 'soft'?",
     ),
+    "base": ("name: broken\ntitle: t\nbase: 3\naxis: a\nvalues: [1]\nmetric: loss\n", "base must give"),
     "double": ("name: broken\ntitle: t\nbase: {}\naxis: a\nvalues: [1, 1]\nmetric: loss\n", "must differ"),
 }
 

@@ -126,8 +126,8 @@ def table(frame: pd.DataFrame, published: pd.DataFrame, modality: str) -> Table 
         rivals = [method for method in methods if not method.startswith("data2vec")]
         ours = [method for method in methods if method.startswith("data2vec")]
         for rival, method in itertools.product(rivals, ours):
-            of_rival, of_ours = (points[points["method"] == name] for name in (rival, method))
-            name, *cells = _row(of_rival, of_ours, published, modality)
+            theirs, mine = (points[points["method"] == name] for name in (rival, method))
+            name, *cells = _row(theirs, mine, published, modality)
             rows.append((name + on, *cells))
     if not rows:
         return None

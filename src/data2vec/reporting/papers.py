@@ -91,7 +91,7 @@ def _scores(paper: Paper, frame: pd.DataFrame, published: pd.DataFrame, _: Any) 
 def _ablation(
     paper: Paper, frame: pd.DataFrame, published: pd.DataFrame, described: dict[str, experiments.Experiment]
 ) -> tuple[Table, list[Figure]]:
-    chosen = [described[name] for name in paper.experiments]
+    chosen = [described[known(name, list(described), f"experiment of {paper.name}")] for name in paper.experiments]
     parts = [experiments.parts(experiment, frame, published) for experiment in chosen]
     figures = [ablation(experiment, part) for experiment, part in zip(chosen, parts, strict=True)]
     return points(paper, chosen, parts, rows_of(paper, published)), figures
