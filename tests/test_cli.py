@@ -170,7 +170,9 @@ def test_prepare_evaluate_and_finetune_a_tiny_run(
         words = [f"run_dir={folder}", f"out={out}", f"probe.features={features}", "probe.train_limit=200"]
         assert run(["evaluate", *words]) == 0
         rows = {r["metric"]: r["value"] for r in json.loads(out.read_text())["rows"]}
-        assert set(rows) == {"linear_top1", "knn_top1"} and all(10 < v <= 100 for v in rows.values())
+        assert set(rows) == {"linear_top1", "linear_top1_valid", "knn_top1"} and all(
+            10 < v <= 100 for v in rows.values()
+        )
     assert (folder / "checkpoint" / "model.safetensors").read_bytes() == before
     for init in ("pretrained", "scratch"):
         target = tmp_path / f"ft-{init}"

@@ -102,7 +102,7 @@ def test_probes_tell_tones_apart(features: str, speech_run: Path, sorted_tones: 
     words = {"run_dir": str(speech_run), "out": str(out), "probe.features": features}
     assert run("evaluate", sorted_tones, words | {"probe.regularisation": "[1.0]"}) == 0
     rows = {row["metric"]: row["value"] for row in json.loads(out.read_text())["rows"]}
-    assert set(rows) == {"linear_top1", "knn_top1"} and rows["linear_top1"] == 100
+    assert set(rows) == {"linear_top1", "linear_top1_valid", "knn_top1"} and rows["linear_top1"] == 100
 
 
 def test_a_control_of_another_modality_is_refused(

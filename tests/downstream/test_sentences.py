@@ -135,7 +135,7 @@ def test_word_counts_are_a_control_with_the_same_files(place: Path, tmp_path: Pa
 def test_sentences_are_probed(place: Path, tmp_path: Path, features: str) -> None:
     words = [f"run_dir={place / 'run'}", f"out={tmp_path / 'metrics.json'}", "probe.data=cola"]
     assert main(["evaluate", *words, f"probe.features={features}", "probe.neighbours=3"]) == 0
-    assert set(result(tmp_path)) == {"linear_top1", "knn_top1"}
+    assert set(result(tmp_path)) == {"linear_top1", "linear_top1_valid", "knn_top1"}
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["train_samples"] == 40 and content["test_samples"] == 12
 
