@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -173,7 +174,12 @@ def test_a_torn_line_of_measurements_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["gpuz=h100", "rate=[", "scale=papre"])
 def test_a_mistake_is_one_line(word: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "data2vec", "plan", word], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "data2vec", "plan", word],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
 

@@ -16,6 +16,9 @@ from data2vec.errors import UserError
 log = logging.getLogger(__name__)
 Words = dict[str, str]
 
+# What torch and safetensors say of a full disk, in errors that are no OSError.
+DISK_IS_FULL = ("No space left on device", "PytorchStreamWriter failed writing")
+
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code: 0, 2 for a mistake, 143 when asked to stop."""
@@ -54,6 +57,9 @@ def main(argv: list[str]) -> int:
                 f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
                 "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
             )
+            return 2
+        if any(words in str(error) for words in DISK_IS_FULL):
+            sys.stderr.write("error: No space left on device; what was complete is kept, the same command continues\n")
             return 2
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise

@@ -109,7 +109,7 @@ def test_a_full_disk_stops_the_run_in_one_line_and_keeps_the_last_state(
     with pytest.raises(OSError, match="No space left"), (small_disk / "filler").open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4096))
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=60) == 2, messages(run_dir)
     (small_disk / "filler").unlink()
     said = messages(run_dir)  # a thread of TensorBoard may add its own lines before
     assert "No space left on device" in said.splitlines()[-1] and said.splitlines()[-1].startswith("error: "), said

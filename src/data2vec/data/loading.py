@@ -42,6 +42,11 @@ def loader(batches: Dataset[Batch], start: int, end: int, workers: int = 0, ever
     try:
         yield from made
         return
+    except (ConnectionError, EOFError):  # killed while it handed a batch over, before torch noticed
+        raise UserError(
+            "DataLoader worker was lost. A process that loads batches was killed, often because memory ran out; the "
+            "same command continues from the last saved state (fewer: train.workers)"
+        ) from None
     except UserError as error:
         # Torch wraps a worker's exception into its traceback; the last line is what we said.
         message = str(error).strip().splitlines()[-1].removeprefix("data2vec.errors.UserError: ")
