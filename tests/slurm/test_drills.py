@@ -190,5 +190,5 @@ def test_the_command_of_the_readme_runs_everything(cluster: slurm.Cluster, proje
     jobs = cluster.jobs()[: len(cluster.jobs()) - before]
     report_time("the rest of the workflow", start, f"{len(jobs)} Slurm jobs")
     assert (project / "reports/index.html").stat().st_size > 100_000
-    assert len(jobs) == 4 and {job[1] for job in jobs} == {"COMPLETED"}  # a pre-training, three fine-tunings
+    assert len(jobs) == 5 and {job[1] for job in jobs} == {"COMPLETED"}  # two pre-trainings, three fine-tunings
     assert (project / WEIGHTS).read_bytes() == reference
