@@ -3,6 +3,7 @@
 A mistake by the user ends in one line and exit code 2; heavy imports wait until a command needs them.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -41,31 +42,35 @@ def main(argv: list[str]) -> int:
             return 0
         command(split_overrides(words))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error in process {rank}: {error}\n")
-        return 2
+        return _mistake(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {where}{error.strerror}; what was complete is kept, the same command continues\n")
-        return 2
+        return _mistake(f"{where}{error.strerror}; what was complete is kept, the same command continues")
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         if str(error).startswith("DataLoader worker"):  # torch's words; the signal may arrive anywhere in the loop
-            sys.stderr.write(
-                f"error: {str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
-                "ran out; the same command continues from the last saved state (fewer: train.workers)\n"
+            return _mistake(
+                f"{str(error).splitlines()[0]} A process that loads batches was killed, often because memory "
+                "ran out; the same command continues from the last saved state (fewer: train.workers)"
             )
-            return 2
         if any(words in str(error) for words in DISK_IS_FULL):
-            sys.stderr.write("error: No space left on device; what was complete is kept, the same command continues\n")
-            return 2
+            return _mistake("No space left on device; what was complete is kept, the same command continues")
         if type(error).__name__ != "Interrupted":  # the loop's answer to SIGTERM: state saved, leave quietly
             raise
         log.info("%s", error)
         return 143
     return 0
+
+
+def _mistake(message: str) -> int:
+    """Say what was wrong in one line, if the log can take it (its disk may be full), and return the exit code."""
+    rank = os.environ.get("RANK", "0")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"error: {message}\n" if rank == "0" else f"error in process {rank}: {message}\n")
+    return 2
 
 
 def prepare(words: Words) -> None:
