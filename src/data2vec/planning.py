@@ -50,6 +50,11 @@ class Run:
         """Folder of the run within its modality."""
         return self.method if self.experiment == "main" else f"{self.experiment}--{self.variant}"
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether its score is drawn against its time: such a run must not share the machine with its rivals."""
+        return bool(self.overrides.get("train.snapshots"))
+
 
 def override_text(key: str, value: object) -> str:
     """`key=value` for the command line, readable alike by Hydra and by YAML."""

@@ -28,6 +28,7 @@ def save(path: Path, text: str) -> None:
 
 
 def train(run_dir: Path, words: dict[str, str]) -> None:
+    began = time.time()
     state = run_dir / "checkpoint" / "state.pt"
     trail = json.loads(state.read_text()) if state.exists() else []
     print(f"device {os.environ.get('CUDA_VISIBLE_DEVICES')} start at {len(trail)}", flush=True)
@@ -40,7 +41,7 @@ def train(run_dir: Path, words: dict[str, str]) -> None:
         time.sleep(sum(numbers("step_seconds")))
         trail.append(os.getpid())
         save(state, json.dumps(trail))
-    save(run_dir / "provenance.json", json.dumps({"processes": len(set(trail))}))
+    save(run_dir / "provenance.json", json.dumps({"processes": len(set(trail)), "began": began, "ended": time.time()}))
     save(run_dir / "checkpoint" / "model.safetensors", f"weights after {len(trail)} of {json.dumps(words)}")
     save(run_dir / "masked.npz", "")
 

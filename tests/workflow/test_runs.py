@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MAIN = ["--cores", "2", "--config", "experiments=[]", "modalities=[vision]"]
 RUN = "results/embedded/vision/data2vec2/seed0"
 
@@ -134,13 +136,28 @@ def test_the_same_command_continues_after_kill_9_of_snakemake(project: Any) -> N
 
 def test_gpu_runs_do_not_share_a_card(project: Any) -> None:
     (project.path / "step_seconds").write_text("0.1")
-    targets = [f"results/mini/vision/data2vec2/seed{k}/metrics.json" for k in range(3)]
+    targets = [f"results/mini/vision/k_layers--{k}/seed0/metrics.json" for k in (1, 2, 4)]
     done = project.snakemake("--cores", "4", *targets, CUDA_VISIBLE_DEVICES="6,7", TMPDIR=str(project.path))
     assert done.returncode == 0, done.stdout
     logs = [(project.path / t).with_name("pretrain.log").read_text() for t in targets]
     cards = [log.split("device ")[1].split()[0] for log in logs]
     assert set(cards) == {"6", "7"}, cards  # two at a time, each on its own card
     assert "waiting for" not in done.stdout
+
+
+@pytest.mark.parametrize(("words", "alone"), [((), True), (("--resources", "timed_vision=3"), False)])
+def test_runs_whose_times_are_compared_do_not_share_the_machine(
+    project: Any, words: tuple[str, ...], alone: bool
+) -> None:
+    (project.path / "step_seconds").write_text("0.2")
+    runs = ("data2vec2", "mae", "k_layers--1", "k_layers--2")
+    targets = [f"results/embedded/vision/{run}/seed0/provenance.json" for run in runs]
+    done = project.snakemake("--cores", "4", *targets, *words)
+    assert done.returncode == 0, done.stdout
+    times = [json.loads((project.path / target).read_text()) for target in targets]
+    (first, second), points = sorted(times[:2], key=lambda t: float(t["began"])), times[2:]
+    assert (first["ended"] <= second["began"]) == alone, (first, second)
+    assert max(t["began"] for t in points) < min(t["ended"] for t in points)  # these may
 
 
 def test_an_archive_is_enough_and_conda_runs_it(project: Any, tmp_path: Path) -> None:

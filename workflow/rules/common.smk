@@ -57,6 +57,7 @@ TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
 RIVALS = stop_on_mistake(PLAN.rival_targets, SETTINGS)
 EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
 PAPERS = stop_on_mistake(papers.read_papers, Path("config/papers.yaml"))
+SHARES = {modality: f"timed_{modality}" for modality in planning.PROBE_CONTROLS}
 GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 
 if workflow.is_main_process:
@@ -68,6 +69,11 @@ if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
     # Without a number of cards, Snakemake starts every GPU job at once. A request for more cards than there are is
     # cut down to them (the trainer then accumulates to the same batch); `--resources gpu=N` still overrides.
     workflow.register_resource("gpu", max(1, GPUS))
+if IS_LOCAL:
+    # Methods whose times are compared are trained one after the other; on a cluster each has a machine of its own.
+    # `--resources timed_vision=4` gives that up for the sake of speed.
+    for name in set(SHARES.values()) - set(workflow.global_resources.keys()):
+        workflow.register_resource(name, 1)
 
 # Every command runs through data2vec.job, which writes the log, hands out GPUs and ends with Snakemake.
 shell.prefix(
@@ -320,6 +326,11 @@ def job_gpus(stage, wildcards):
 
 def job_nodes(stage, wildcards):
     return asked(stage, wildcards).nodes
+
+
+def job_share(modality, wildcards):
+    """1 for a run whose time is compared with that of other methods of a modality."""
+    return int(modality == wildcards.modality and run_plan(wildcards).is_compared)
 
 
 def job_memory(stage, wildcards, attempt):

@@ -23,6 +23,7 @@ rule pretrain:
         "../../environment.yml"
     threads: partial(job_threads, "pretrain")
     resources:
+        **{name: partial(job_share, modality) for modality, name in SHARES.items()},
         gpu=partial(job_gpus, "pretrain"),
         nodes=partial(job_nodes, "pretrain"),
         mem_mb=partial(job_memory, "pretrain"),
