@@ -18,6 +18,7 @@ from data2vec.reporting import (
     glue,
     summary,
     tables,
+    tuning,
 )
 from data2vec.reporting.decoded import Decoded
 from data2vec.reporting.drawing import Figure
@@ -78,7 +79,7 @@ def section(
     runs = [run for run in runs if run.modality == modality]
     masked, passages = _masked(modality, runs, issues)
     details = {"text": glue.table(frame, numbers), "speech": decoded.error_rates(frame, runs)}.get(modality)
-    tasks = tables.glue_tasks(frame, numbers)
+    folded = [tables.glue_tasks(frame, numbers), tuning.table(frame, modality)]
     return Section(
         modality=modality,
         title=modality_label(modality),
@@ -87,7 +88,7 @@ def section(
         tiles=summary.tiles(frame),
         headline=tables.headline(frame, numbers, modality),
         details=[] if details is None else [details],
-        folded=[] if tasks is None else [tasks],
+        folded=[table for table in folded if table is not None],
         controls=tables.controls(frame, modality),
         collapse=collapse.table(frame, modality),
         collapse_points=collapse.table(frame, modality, is_of_points=True),
