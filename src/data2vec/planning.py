@@ -167,7 +167,7 @@ class Plan:
         plan = self.modality(scale, modality)
         if "--" not in name:
             method = known(name, list(plan.known_methods), f"run of {scale}/{modality}")
-            overrides = {**plan.pretrain, **plan.main, **plan.known_methods[method]}
+            overrides = {**plan.pretrain, **plan.main, **plan.known_methods[method], **plan.tuned.get(method, {})}
             return Run(scale, modality, method, "main", method, overrides)
         experiment, value_label, axis = self._point(scale, modality, name)
         if experiment.checkpoints:

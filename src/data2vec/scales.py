@@ -41,7 +41,7 @@ EXPERIMENT_KEYS = (
 CHECKPOINT_KEYS = ("file", "licence", "published")
 CHECKPOINT_AXIS = "checkpoint"
 MODALITY_KEYS = (
-    *("data", "model", "reference", "methods", "rivals", "finetuned", "main"),
+    *("data", "model", "reference", "methods", "rivals", "finetuned", "main", "tuned"),
     *("pretrain", "probe", "finetune", "tasks"),
 )
 RESOURCE_KEYS = ("threads", "gpus", "mem_mb", "runtime")
@@ -77,7 +77,7 @@ class ModalityPlan:
     """How a scale runs one modality: Hydra groups, and overrides by stage, method and task.
 
     `methods` are the main runs, of which `finetuned` are fine-tuned; `rivals` are known as well and run when asked for.
-    `main` are overrides of both, but not of the points of experiments.
+    `main` are overrides of both, and `tuned` of single methods, but not of the points of experiments.
     """
 
     data: str
@@ -87,6 +87,7 @@ class ModalityPlan:
     rivals: dict[str, Overrides]
     finetuned: list[str]
     main: Overrides
+    tuned: dict[str, Overrides]
     pretrain: Overrides
     probe: Overrides
     finetune: Overrides
@@ -196,17 +197,19 @@ def _read_modality(content: dict[str, Any], name: str, path: Path) -> ModalityPl
         if key not in content:
             raise UserError(f"{path}: modalities.{name}.{key} is missing")
     known(content["reference"], list(content["methods"]), f"reference method in {path.name}, {name}")
-    methods, rivals, tasks = (
+    methods, rivals, tuned, tasks = (
         {key: dict(overrides or {}) for key, overrides in (content.get(part) or {}).items()}
-        for part in ("methods", "rivals", "tasks")
+        for part in ("methods", "rivals", "tuned", "tasks")
     )
+    for method in tuned:
+        known(method, [*methods, *rivals], f"tuned method in {path.name}, {name}")
     finetuned = content.get("finetuned") or [*methods, *rivals]
     for method in finetuned:
         known(method, [*methods, *rivals], f"fine-tuned method in {path.name}, {name}")
     named = content["data"], content["model"], content["reference"]
     pretrain, probe, finetune = (dict(content.get(stage) or {}) for stage in ("pretrain", "probe", "finetune"))
     main = dict(content.get("main") or {})
-    return ModalityPlan(*named, methods, rivals, finetuned, main, pretrain, probe, finetune, tasks)
+    return ModalityPlan(*named, methods, rivals, finetuned, main, tuned, pretrain, probe, finetune, tasks)
 
 
 def read_experiment(path: Path, scale_names: list[str]) -> Experiment:
