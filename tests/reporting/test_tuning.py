@@ -1,9 +1,12 @@
 """The table of settings that the short runs tried."""
 
+import csv
 import math
+from pathlib import Path
 
 import pandas as pd
 
+from data2vec.planning import Plan
 from data2vec.reporting import tuning
 from data2vec.reporting.collect import COLUMNS
 
@@ -34,3 +37,16 @@ def test_the_best_held_out_score_of_each_method_is_marked() -> None:
 def test_without_such_runs_there_is_no_table() -> None:
     rows = [row("mae", "lr-1e-3", 0, 44.0) | {"experiment": "main"}]
     assert tuning.table(pd.DataFrame(rows, columns=list(COLUMNS)), "vision") is None
+
+
+def test_the_scale_holds_what_the_kept_runs_chose() -> None:
+    root = Path(__file__).parents[2]
+    with (root / "reports/reference/efficiency_cpu/tuning_vision.csv").open() as file:
+        tried = list(csv.DictReader(file))
+    plan, labels = Plan(root / "config"), {"data2vec 1.0": "data2vec", "data2vec 2.0": "data2vec2", "MAE": "mae"}
+    for name, method in labels.items():
+        experiment = plan.experiments[f"tune_{method}"]
+        settings = [row["setting"] for row in tried if row["method"] == name]
+        assert sorted(settings) == sorted(experiment.points("cpu"))
+        chosen = [row["setting"] for row in tried if row["method"] == name and row["chosen"] == "chosen"]
+        assert plan.modality("cpu", "vision").tuned[method] in [experiment.at(label) for label in chosen]

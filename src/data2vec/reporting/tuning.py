@@ -35,7 +35,7 @@ def table(frame: pd.DataFrame, modality: str) -> Table | None:
     note = (
         "Short runs, as many for every method, each scored by a linear probe on the fifth of its training samples that "
         "it has not seen; the test set has no part in the choice. What a setting changes stands in "
-        "config/experiments/tune_<method>.yaml; the choice is then copied into methods: of config/scale/<scale>.yaml."
+        "config/experiments/tune_<method>.yaml; the choice is then copied into tuned: of config/scale/<scale>.yaml."
     )
     return Table(
         f"tuning_{modality}", "Settings tried before the comparison", COLUMNS, cells, note, frozenset(COLUMNS[2:5])
