@@ -12,6 +12,7 @@ from typing import Any
 from data2vec import costs, groups
 from data2vec.planning import Plan
 from data2vec.settings import Settings
+from data2vec.targets import all_targets
 
 TARGET = re.compile(r"results/([^/]+)/([^/]+)/([^/]+)/seed(\d+)/(?:(probe)|finetune/([^/]+))?/?metrics\.json")
 
@@ -31,7 +32,7 @@ class Job:
 def jobs(plan: Plan, settings: Settings) -> list[Job]:
     """All jobs of the settings in the order of the stages, `report` left out."""
     seeds: dict[Job, set[str]] = {}
-    for target in plan.targets(settings):
+    for target in all_targets(plan, settings):
         match = TARGET.fullmatch(target)
         assert match is not None, target
         _, modality, run, seed, probe, task = match.groups()

@@ -12,6 +12,7 @@ from data2vec.errors import UserError
 from data2vec.planning import Plan, folder
 from data2vec.scales import PROBE_CONTROLS
 from data2vec.settings import Settings, known, read_yaml
+from data2vec.targets import chosen_modalities, experiment_targets
 
 LAYOUTS = ("scores", "ablation", "time", "recipe", "none")
 STATES = ("runnable", "needs data", "not reproducible")
@@ -81,7 +82,7 @@ def read_papers(path: Path) -> dict[str, Paper]:
 
 def paper_targets(plan: Plan, paper: Paper, settings: Settings) -> list[str]:
     """The metrics.json files behind one table or figure, of what the scale of the settings offers."""
-    chosen = [m for m in plan.chosen_modalities(settings) if m in paper.modalities]
+    chosen = [m for m in chosen_modalities(plan, settings) if m in paper.modalities]
     files = []
     for modality in chosen:
         for run in (run for runs in paper.systems.values() for run in runs):
@@ -92,7 +93,7 @@ def paper_targets(plan: Plan, paper: Paper, settings: Settings) -> list[str]:
             files += [f"{place}/{stage}metrics.json" for place in places for stage in stages]
     for name in paper.experiments:
         experiment = plan.experiments[known(name, list(plan.experiments), f"experiment of {paper.name}")]
-        files += plan.experiment_targets(experiment, settings)
+        files += experiment_targets(plan, experiment, settings)
     return list(dict.fromkeys(files))
 
 

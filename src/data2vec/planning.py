@@ -1,4 +1,4 @@
-"""From configuration to runs: which jobs exist, where results go, with which overrides they are started.
+"""From configuration to runs: where results go, with which overrides jobs are started (which there are: `targets.py`).
 
 A scale (`config/scale/<name>.yaml`) says which data, model and lengths; an experiment
 (`config/experiments/<name>.yaml`) is a short difference from a main run. Every pre-training is one folder
@@ -9,7 +9,6 @@ folders of their own (`random`, `scratch` ...). Weights that others trained are 
 only ask this module. Light on purpose: standard library and PyYAML (see `settings.py`).
 """
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -133,35 +132,6 @@ class Plan:
         plans = self.scale(scale).modalities
         return plans[known(modality, list(plans), f"modality of scale {scale}")]
 
-    def chosen_modalities(self, settings: Settings) -> list[str]:
-        """Modalities that the settings ask for."""
-        offered = list(self.scale(settings.scale).modalities)
-        if settings.modalities == "all":
-            return offered
-        names = [settings.modalities] if isinstance(settings.modalities, str) else settings.modalities
-        return [known(name, offered, f"modality of scale {settings.scale}") for name in names]
-
-    def chosen_experiments(self, settings: Settings) -> list[Experiment]:
-        """Experiments that the settings ask for, of the chosen modalities."""
-        asked = settings.experiments
-        modalities = self.chosen_modalities(settings)
-        here = [e for e in self.experiments.values() if set(e.modalities) & set(modalities)]
-        if asked == "all":
-            return [e for e in here if e.points(settings.scale)]
-        if asked == "default":
-            names = self.scale(settings.scale).experiments
-            return [e for e in here if e.name in [known(n, list(self.experiments), "experiment") for n in names]]
-        names = [asked] if isinstance(asked, str) else asked
-        chosen = [self.experiments[known(name, list(self.experiments), "experiment")] for name in names]
-        for experiment in chosen:
-            if not experiment.points(settings.scale):
-                offers = ", ".join(experiment.values)
-                raise UserError(
-                    f"experiment '{experiment.name}' has no values at scale {settings.scale}, but at {offers}"
-                )
-            self._require_a_checkpoint(experiment, settings)
-        return [e for e in chosen if e in here]
-
     def run(self, scale: str, modality: str, name: str) -> Run:
         """The run that a folder name stands for."""
         plan = self.modality(scale, modality)
@@ -203,16 +173,6 @@ class Plan:
                 f"and pass --config checkpoints='{{{name}: PATH}}'"
             )
         return str(Path(settings.checkpoints[name]).expanduser())
-
-    def _require_a_checkpoint(self, experiment: Experiment, settings: Settings) -> None:
-        """Raises UserError if an experiment needs weights of others and none of them is given."""
-        names = list(experiment.points(settings.scale)) if experiment.checkpoints else []
-        if names and not set(names) & set(settings.checkpoints):
-            files = ", ".join(f"{name} ({experiment.checkpoints[name].file})" for name in names)
-            raise UserError(
-                f"experiment '{experiment.name}' needs released weights, at least one of {files}: download them and "
-                f"pass --config checkpoints='{{{names[0]}: PATH, ...}}'"
-            )
 
     def start_words(self, scale: str, modality: str, run: str, settings: Settings) -> list[str]:
         """What a probe or fine-tuning is told about its run, where that run's configuration is that of an import."""
@@ -276,21 +236,6 @@ class Plan:
         first = [] if imports else [data]
         return list(dict.fromkeys([*first, own or data]))
 
-    def check_target(self, word: str, settings: Settings) -> None:
-        """Raises UserError if a word of the command line is a file that no job can make."""
-        if word.startswith("experiment_") and word.partition("_")[2] in self.experiments:
-            self._require_a_checkpoint(self.experiments[word.partition("_")[2]], settings)
-        match = re.fullmatch(r"results/([^/]+)/([^/]+)/([^/]+)/seed\d+/(probe/|finetune/([^/]+)/)?.+", word)
-        if match:
-            scale, modality, name, stage, task = match.groups()
-            controls = (*PROBE_CONTROLS.get(modality, ()), *FINETUNE_CONTROLS.get(modality, ()))
-            if stage and (checkpoint := self.checkpoint(scale, modality, name)):
-                self.checkpoint_file(checkpoint, settings)
-            elif name not in controls:
-                self.run(scale, modality, name)
-            if task:
-                self.task(scale, modality, task)
-
     def pretrain_words(self, run: Run, seed: int | str, settings: Settings) -> list[str]:
         """Overrides of `python -m data2vec pretrain`, without `run_dir`."""
         common = {"seed": seed, "data_dir": settings.data_dir, "budget": settings.budget}
@@ -339,80 +284,6 @@ class Plan:
         if name in controls:
             return self.modality(scale, modality).reference, name
         return self.run(scale, modality, name).name, ""
-
-    def targets(self, settings: Settings) -> list[str]:
-        """Every metrics.json that the settings ask for."""
-        for name in settings.checkpoints:
-            known(name, list(self.checkpoints), "checkpoint")
-        files = []
-        for modality in self.chosen_modalities(settings):
-            plan = self.modality(settings.scale, modality)
-            tasks = [f"finetune/{task}/" for task in plan.tasks]
-            stages = _stages_of(plan, list(plan.methods))
-            stages += [(name, "probe/") for name in PROBE_CONTROLS[modality]]
-            stages += [(name, task) for name in FINETUNE_CONTROLS[modality] for task in tasks]
-            files += _files(settings.scale, modality, stages, settings.seeds)
-        for experiment in self.chosen_experiments(settings):
-            files += self.experiment_targets(experiment, settings)
-        return files
-
-    def rival_targets(self, settings: Settings) -> list[str]:
-        """The metrics.json files of the methods that the chosen modalities keep beside their main ones."""
-        return [
-            file
-            for modality in self.chosen_modalities(settings)
-            for plan in [self.modality(settings.scale, modality)]
-            for file in _files(settings.scale, modality, _stages_of(plan, list(plan.rivals)), settings.seeds)
-        ]
-
-    def targets_by_experiment(self, settings: Settings) -> dict[str, list[str]]:
-        """The metrics.json files of every experiment that can be run at the scale of the settings."""
-        offered = set(self.scale(settings.scale).modalities)
-        runnable = [e for e in self.experiments.values() if offered & set(e.modalities) and e.points(settings.scale)]
-        return {e.name: self.experiment_targets(e, settings) for e in runnable}
-
-    def experiment_targets(self, experiment: Experiment, settings: Settings) -> list[str]:
-        """The metrics.json files of one experiment in the chosen modalities, at the scale of the settings.
-
-        Of weights of others, only those that the settings give.
-        """
-        points = [
-            f"{experiment.name}--{text}"
-            for text in experiment.points(settings.scale)
-            if not experiment.checkpoints or text in settings.checkpoints
-        ]
-        files = []
-        for modality in self.chosen_modalities(settings):
-            if modality not in experiment.modalities:
-                continue
-            if experiment.varies_finetuning:
-                stages = [(method, f"finetune/{point}/") for method in experiment.methods for point in points]
-            else:
-                task = experiment.tasks.get(settings.scale)
-                tasks = [task] if task else list(self.modality(settings.scale, modality).tasks)
-                last = {"pretrain": [], "probe": ["probe/"], "finetune": [f"finetune/{task}/" for task in tasks]}
-                own = [] if experiment.checkpoints else [""]
-                shared = self.shared_points(settings.scale, modality, experiment.name)
-                stages = [
-                    (shared.get(point.partition("--")[2], point), stage)
-                    for point in points
-                    for stage in (*own, *last[experiment.stage])
-                ]
-            files += _files(settings.scale, modality, stages, experiment.seeds or settings.seeds)
-        return files
-
-
-def _stages_of(plan: ModalityPlan, methods: list[str]) -> list[tuple[str, str]]:
-    """(run, stage) of pre-training, probe and fine-tunings of some methods."""
-    tasks = [f"finetune/{task}/" for task in plan.tasks]
-    return [
-        (method, stage) for method in methods for stage in ("", "probe/", *(tasks if method in plan.finetuned else []))
-    ]
-
-
-def _files(scale: str, modality: str, stages: list[tuple[str, str]], seeds: int) -> list[str]:
-    """One metrics.json for every (run, stage) and seed."""
-    return [f"{folder(scale, modality, run, k)}/{stage}metrics.json" for run, stage in stages for k in range(seeds)]
 
 
 __all__ = ["Plan", "Run", "folder", "imported", "label", "override_text"]

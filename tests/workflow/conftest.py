@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIGHT_MODULES = ("__init__", "errors", "settings", "scales", "planning", "papers", "fingerprint", "machine", "job")
+LIGHT_MODULES = (
+    "__init__",
+    "errors",
+    "settings",
+    "scales",
+    "planning",
+    "targets",
+    "papers",
+    "fingerprint",
+    "machine",
+    "job",
+)
 LIGHT_MODULES += ("groups", "jobs", "flops", "sizes", "costs")
 ENTRY_MODULES = (
     "compose",

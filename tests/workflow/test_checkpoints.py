@@ -15,6 +15,7 @@ from data2vec.planning import Plan
 from data2vec.reporting.experiments import load_experiments
 from data2vec.reporting.files import Issue
 from data2vec.settings import Settings, check
+from data2vec.targets import all_targets, check_target
 
 ROOT = Path(__file__).parents[2]
 RELEASED = ("released_vision", "released_speech", "released_text")
@@ -71,11 +72,11 @@ def test_a_file_goes_through_import_to_fine_tuning_and_probe(project: Any) -> No
 )
 def test_what_cannot_be_made_is_said(plan: Plan, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
-        plan.check_target(word, settings())
+        check_target(plan, word, settings())
     assert "\n" not in str(error.value)
     with pytest.raises(UserError):
-        plan.check_target(TUNED, settings(checkpoints={"v1-vision-base": "."}))
-    plan.check_target(TUNED, settings(checkpoints={"v2-vision-base": "."}))
+        check_target(plan, TUNED, settings(checkpoints={"v1-vision-base": "."}))
+    check_target(plan, TUNED, settings(checkpoints={"v2-vision-base": "."}))
 
 
 def test_a_file_that_is_not_given_is_asked_for_in_one_line(shared_project: Any) -> None:
@@ -86,14 +87,14 @@ def test_a_file_that_is_not_given_is_asked_for_in_one_line(shared_project: Any) 
 
 def test_only_weights_that_are_given_are_asked_for(plan: Plan, tmp_path: Path) -> None:
     given = settings(experiments="all", checkpoints={"v1-speech-base": str(tmp_path)})
-    files = [file for file in plan.targets(given) if "/released_" in file]
+    files = [file for file in all_targets(plan, given) if "/released_" in file]
     parts = {file.partition("/seed0/")[::2] for file in files}
     labels = ("10min", "1h", "10h", "100h", "960h")
     folder = "results/paper/speech/released_speech--v1-speech-base"
     assert parts == {(folder, f"finetune/librispeech-{label}/metrics.json") for label in labels}
-    assert not any("/released_" in file for file in plan.targets(settings(experiments="all")))
+    assert not any("/released_" in file for file in all_targets(plan, settings(experiments="all")))
     with pytest.raises(UserError, match="experiment 'released_speech' needs released weights"):
-        plan.targets(settings(experiments=["released_speech"]))
+        all_targets(plan, settings(experiments=["released_speech"]))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_only_weights_that_are_given_are_asked_for(plan: Plan, tmp_path: Path) -
 )
 def test_a_wrong_name_or_path_is_named(plan: Plan, config: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        plan.targets(settings(checkpoints=config))
+        all_targets(plan, settings(checkpoints=config))
 
 
 def test_data_of_a_pre_training_elsewhere_is_not_prepared(plan: Plan) -> None:

@@ -13,6 +13,7 @@ import yaml
 from data2vec.planning import Plan
 from data2vec.reporting.report import build_report
 from data2vec.settings import check
+from data2vec.targets import targets_by_experiment
 
 ROOT = Path(__file__).parents[2]
 SCORES = {"0.6": 88.0, "0.7": 90.0, "0.8": 91.0}
@@ -55,7 +56,7 @@ def test_one_new_file_gives_jobs_rows_figure_and_section(project: Any, synthetic
     settings = check(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
     scores = [
         tmp_path / path
-        for path in Plan(project.path / "config").targets_by_experiment(settings)[name]
+        for path in targets_by_experiment(Plan(project.path / "config"), settings)[name]
         if path.endswith("probe/metrics.json")
     ]
     assert len(scores) == 3 * len(SCORES)

@@ -15,6 +15,7 @@ from data2vec.errors import UserError
 from data2vec.planning import Plan, label, override_text
 from data2vec.scales import FINETUNE_CONTROLS, PROBE_CONTROLS
 from data2vec.settings import Settings, check
+from data2vec.targets import all_targets, experiment_targets, rival_targets, targets_by_experiment
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -30,7 +31,7 @@ def plan() -> Plan:
 
 
 def test_main_runs_come_with_three_controls(plan: Plan) -> None:
-    files = plan.targets(settings(experiments=[], seeds=2, modalities=["vision"]))
+    files = all_targets(plan, settings(experiments=[], seeds=2, modalities=["vision"]))
     root = "results/embedded/vision"
     expected = {
         f"{root}/{name}/seed{k}/{file}metrics.json"
@@ -51,11 +52,11 @@ def test_main_runs_come_with_three_controls(plan: Plan) -> None:
 
 
 def test_rivals_are_known_by_name_and_run_only_when_asked_for(plan: Plan) -> None:
-    files = plan.rival_targets(settings(modalities=["vision"]))
+    files = rival_targets(plan, settings(modalities=["vision"]))
     assert {Path(f).parts[3] for f in files} == {"simmim", "maskfeat", "byol", "dino"}
-    assert not set(files) & set(plan.targets(settings()))
+    assert not set(files) & set(all_targets(plan, settings()))
     assert "method=dino" in plan.pretrain_words(plan.run("embedded", "vision", "dino"), 0, settings())
-    paper = plan.rival_targets(settings(scale="paper", modalities=["speech"]))
+    paper = rival_targets(plan, settings(scale="paper", modalities=["speech"]))
     assert "results/paper/speech/hubert/seed0/finetune/librispeech-10h/metrics.json" in paper
 
 
@@ -73,7 +74,7 @@ def test_every_rival_has_a_valid_configuration(plan: Plan, scale: str) -> None:
 
 def test_the_default_adds_the_experiments_of_the_scale(plan: Plan) -> None:
     def experiments(**config: object) -> set[str]:
-        return {m.group(1) for f in plan.targets(settings(**config)) if (m := re.search(r"/(\w+)--", f))}
+        return {m.group(1) for f in all_targets(plan, settings(**config)) if (m := re.search(r"/(\w+)--", f))}
 
     assert experiments() == {"k_layers", "target_feature", "target_context", "label_amount"}
     assert experiments(scale="mini") == set()
@@ -100,7 +101,7 @@ def test_an_ablation_point_is_the_main_run_with_one_key_changed(plan: Plan) -> N
 def test_a_point_that_is_the_main_run_is_not_trained_twice(plan: Plan) -> None:
     assert plan.shared_points("embedded", "vision", "k_layers") == {"4": "data2vec"}
     assert plan.shared_points("embedded", "vision", "target_feature") == {}  # images predict the end of the block
-    files = plan.experiment_targets(plan.experiments["k_layers"], settings(modalities=["vision"]))
+    files = experiment_targets(plan, plan.experiments["k_layers"], settings(modalities=["vision"]))
     runs = {Path(file).parts[3] for file in files}
     assert runs == {"k_layers--1", "k_layers--2", "data2vec"}
     assert plan.run("embedded", "vision", "k_layers--4").name == "k_layers--4"  # by name it can still be had
@@ -144,14 +145,14 @@ def test_controls_start_from_the_reference_run(plan: Plan) -> None:
 
 
 def test_an_experiment_runs_in_each_of_its_modalities(plan: Plan) -> None:
-    files = plan.experiment_targets(plan.experiments["k_layers"], settings())
+    files = experiment_targets(plan, plan.experiments["k_layers"], settings())
     assert {Path(f).parts[2] for f in files} == {"vision", "speech", "text"}
-    only = plan.experiment_targets(plan.experiments["k_layers"], settings(modalities=["text"]))
+    only = experiment_targets(plan, plan.experiments["k_layers"], settings(modalities=["text"]))
     assert {Path(f).parts[2] for f in only} == {"text"}
 
 
 def test_an_axis_of_finetuning_shares_the_pre_training_of_the_main_runs(plan: Plan) -> None:
-    files = plan.experiment_targets(plan.experiments["label_amount"], settings())
+    files = experiment_targets(plan, plan.experiments["label_amount"], settings())
     root = "results/embedded/speech"
     assert set(files) == {
         f"{root}/{method}/seed0/finetune/label_amount--{seconds}/metrics.json"
@@ -165,7 +166,7 @@ def test_an_axis_of_finetuning_shares_the_pre_training_of_the_main_runs(plan: Pl
 
 
 def test_only_the_stage_that_measures_the_metric_is_run(plan: Plan) -> None:
-    by_experiment = plan.targets_by_experiment(settings(scale="paper"))
+    by_experiment = targets_by_experiment(plan, settings(scale="paper"))
     assert {f.split("/", 4)[4] for f in by_experiment["k_layers"]} == {
         "seed0/metrics.json",
         "seed0/probe/metrics.json",
@@ -188,7 +189,7 @@ def test_a_broken_scale_is_named(tmp_path: Path, text: str) -> None:
 
 def test_an_experiment_may_fix_its_seeds(plan: Plan) -> None:
     experiment = replace(plan.experiments["k_layers"], seeds=3)
-    assert len(plan.experiment_targets(experiment, settings())) == 3 * 3 * 2 * 3  # modalities, values, stages, seeds
+    assert len(experiment_targets(plan, experiment, settings())) == 3 * 3 * 2 * 3  # modalities, values, stages, seeds
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_every_planned_run_has_a_valid_configuration(plan: Plan, scale: str, tmp
     everything = settings(scale=scale, experiments="all")
     for modality in plan.scale(scale).modalities:
         controls = {*PROBE_CONTROLS[modality], *FINETUNE_CONTROLS[modality]}
-        files = [f for f in plan.targets(everything) if f.startswith(f"results/{scale}/{modality}/")]
+        files = [f for f in all_targets(plan, everything) if f.startswith(f"results/{scale}/{modality}/")]
         mains: dict[str, dict[str, Any]] = {}
         for name in sorted({Path(f).parts[3] for f in files} - controls, key=lambda name: "--" in name):
             run = plan.run(scale, modality, name)

@@ -10,6 +10,7 @@ import yaml
 from data2vec.errors import UserError
 from data2vec.planning import Plan
 from data2vec.settings import check, known, read_yaml
+from data2vec.targets import all_targets
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -39,7 +40,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("config, words", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_clear_line(config: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(UserError) as error:
-        Plan(ROOT / "config").targets(check(config, SCHEMA))
+        all_targets(Plan(ROOT / "config"), check(config, SCHEMA))
     message = str(error.value)
     assert "\n" not in message
     for word in words:

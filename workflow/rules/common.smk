@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir).parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from data2vec import jobs, machine, papers, planning, settings
+from data2vec import jobs, machine, papers, planning, settings, targets
 from data2vec.errors import UserError
 from data2vec.fingerprint import code_fingerprint, config_fingerprint, yaml_content
 
@@ -53,16 +53,16 @@ def stop_on_mistake(ask, *arguments):
 
 PLAN = planning.Plan(Path("config"))
 SETTINGS = stop_on_mistake(settings.check, config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
-TARGETS = stop_on_mistake(PLAN.targets, SETTINGS)
-RIVALS = stop_on_mistake(PLAN.rival_targets, SETTINGS)
-EXPERIMENTS = stop_on_mistake(PLAN.targets_by_experiment, SETTINGS)
+TARGETS = stop_on_mistake(targets.all_targets, PLAN, SETTINGS)
+RIVALS = stop_on_mistake(targets.rival_targets, PLAN, SETTINGS)
+EXPERIMENTS = stop_on_mistake(targets.targets_by_experiment, PLAN, SETTINGS)
 PAPERS = stop_on_mistake(papers.read_papers, Path("config/papers.yaml"))
-SHARES = {modality: f"timed_{modality}" for modality in planning.PROBE_CONTROLS}
+SHARES = {modality: f"timed_{modality}" for modality in targets.PROBE_CONTROLS}
 GPUS = len(machine.visible_gpus()) if IS_LOCAL else 0
 
 if workflow.is_main_process:
     for word in sys.argv[1:]:
-        stop_on_mistake(PLAN.check_target, word, SETTINGS)
+        stop_on_mistake(targets.check_target, PLAN, word, SETTINGS)
     # A Snakemake that was killed leaves its lock behind; one that lives keeps it.
     ALIVE = stop_on_mistake(machine.clear_stale_lock, Path(".snakemake"))
 if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
