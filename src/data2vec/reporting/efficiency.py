@@ -77,7 +77,7 @@ def figure(frame: pd.DataFrame, modality: str) -> Figure | None:
         axes.set_ylabel(with_unit(metric_label(SCORE), "%"))
         axes.set_xlim(left=0)
         tidy(axes)
-    panels[0].legend(loc="lower right", ncols=2)
+    panels[0].legend(loc="best", ncols=2)
     caption = (
         "Linear probe of the encoders kept along pre-training: mean and standard deviation over seeds. Time is "
         "that of training alone, without evaluation and saving. FLOPs are counted from the configuration; those that "
