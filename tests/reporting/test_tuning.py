@@ -24,13 +24,15 @@ def test_the_best_held_out_score_of_each_method_is_marked() -> None:
         row("mae", "lr-1e-3", 0, 99.0, "linear_top1"),  # the test set decides nothing
         row("data2vec2", "lr-4e-3", 0, 43.7),
         row("data2vec2", "mask-0.65", 0, math.nan),
+        row("data2vec2", "lr-4e-3", 0, 60.0) | {"scale": "mini"},  # another choice, not a better one
     ]
     table = tuning.table(pd.DataFrame(rows, columns=list(COLUMNS)), "vision")
     assert table is not None and table.name == "tuning_vision"
     assert table.rows == [
-        ("data2vec 2.0", "lr-4e-3", "43.7", "1", "476", "chosen"),
-        ("MAE", "lr-1e-3", "44.5", "2", "476", ""),
-        ("MAE", "lr-2e-3", "45.7", "2", "476", "chosen"),
+        ("data2vec 2.0", "lr-4e-3", "43.7", "1", "476", "cpu", "chosen"),
+        ("MAE", "lr-1e-3", "44.5", "2", "476", "cpu", ""),
+        ("MAE", "lr-2e-3", "45.7", "2", "476", "cpu", "chosen"),
+        ("data2vec 2.0", "lr-4e-3", "60.0", "1", "476", "mini", "chosen"),
     ]
 
 

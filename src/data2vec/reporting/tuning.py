@@ -6,7 +6,7 @@ from data2vec.reporting.formats import Table
 from data2vec.reporting.names import fmt, method_label, method_rank
 
 METRIC = "linear_top1_valid"
-COLUMNS = ("method", "setting", "held-out score", "n", "updates", "chosen")
+COLUMNS = ("method", "setting", "held-out score", "n", "updates", "scale", "chosen")
 
 
 def table(frame: pd.DataFrame, modality: str) -> Table | None:
@@ -28,6 +28,7 @@ def table(frame: pd.DataFrame, modality: str) -> Table | None:
             fmt(p.score, "%"),
             str(p.n),
             f"{p.updates:.0f}",
+            p.scale,
             "chosen" if p.chosen else "",
         )
         for p in points.itertuples()
