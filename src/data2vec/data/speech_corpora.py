@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from data2vec.data.recordings import Corpus, Recording, Skipped, audio_files, text_lines, with_extension
 from data2vec.errors import UserError
 
@@ -103,19 +105,20 @@ def _skip_unnamed(found: Corpus, root: Path, paths: Iterable[Path], texts: Path)
 def scan_yesno(root: Path) -> Corpus:
     """YESNO: `<eight 0 or 1 joined by _>.wav`, 1 for YES and 0 for NO, one speaker.
 
-    There is no official split: of the names in order, the first 40 are train, the next 5 valid, the last 15 test.
+    There is no official split. The names, shuffled the same way always, give 40 for train, 5 for valid, 15 for test. In
+    their own order all that begin with YES YES would be held out, and none of those learnt from would begin so.
     """
     found = Corpus()
-    paths = audio_files(root)
-    for path in paths:
+    spoken = []
+    for path in audio_files(root):
         words = Path(path).stem.split("_")
         if set(words) <= {"0", "1"}:
-            place = len(found.recordings)
-            split = "train" if place < YESNO_TRAIN else "valid" if place < YESNO_TRAIN + YESNO_VALID else "test"
-            transcript = " ".join("YES" if word == "1" else "NO" for word in words)
-            found.recordings.append(Recording(split, path, "speaker", transcript))
+            spoken.append((path, " ".join("YES" if word == "1" else "NO" for word in words)))
         else:
             found.skipped.append(Skipped(path, "its name is not of 0 and 1 joined by _"))
-    if not found.recordings:
+    if not spoken:
         raise UserError(f"{root} is not YESNO: no files such as 0_1_0_0_1_0_1_1.wav in it")
+    for place, i in enumerate(np.random.default_rng(0).permutation(len(spoken))):
+        split = "train" if place < YESNO_TRAIN else "valid" if place < YESNO_TRAIN + YESNO_VALID else "test"
+        found.recordings.append(Recording(split, spoken[i][0], "speaker", spoken[i][1]))
     return found
