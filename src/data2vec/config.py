@@ -198,6 +198,7 @@ class RunConfig(Section):
         micro, groups = s.micro_seconds or s.batch_seconds, s.pos_conv_groups
         ft = self.finetune
         ft_micro = ft.micro_seconds or ft.batch_seconds
+        drops = ft.head == "conv" and ft.layer_drop > 0
         ft_whole = round(ft.batch_seconds / ft_micro, 6).is_integer()
         ft_parts = f"a whole part of finetune.batch_seconds = {ft.batch_seconds}"
         fits = s.min_seconds <= s.max_seconds <= micro
@@ -208,6 +209,7 @@ class RunConfig(Section):
             (dim % groups == 0, "model.dim", dim, f"a multiple of speech.pos_conv_groups = {groups}"),
             (mask.sampler in ("span", "block_1d"), "mask.sampler", mask.sampler, "span or block_1d on speech"),
             (equal, "mask.counts", mask.counts, "equalised for spans with data2vec2"),
+            (not drops, "finetune.layer_drop", ft.layer_drop, "0 with finetune.head=conv, which reads every block"),
             (ft_whole, "finetune.micro_seconds", ft_micro, ft_parts),
             (whole, "speech.micro_seconds", micro, f"a whole part of speech.batch_seconds = {s.batch_seconds}"),
             (fits, "speech.max_seconds", s.max_seconds, most),

@@ -397,7 +397,7 @@ class FinetuneConfig(Section):
     dropout: Share = Field(0.0, description="of tokens, attention's projection and feed-forward output")
     attention_dropout: Share = Field(0.0, description="of the attention weights")
     activation_dropout: Share = Field(0.0, description="inside the feed-forward part")
-    final_dropout: Share = Field(0.0, description="speech: of the encoder's output")
+    final_dropout: Share = Field(0.0, description="speech: of the encoder's output, or inside the head (conv)")
     layer_drop: Share = Field(0.0, description="probability of skipping a block in training")
     layer_decay: float = Field(0.65, gt=0, le=1, description="factor of the learning rate per block")
     layer_decay_rule: Literal["data2vec2", "beit", "mae"] = Field("data2vec2", description="what gets which factor")
@@ -413,6 +413,10 @@ class FinetuneConfig(Section):
     train_seconds: float | None = Field(None, gt=0, description="ctc: seconds of labelled audio used; null = all")
     batch_seconds: float = Field(1600.0, gt=0, description="speech: audio per update, padding included")
     micro_seconds: float | None = Field(None, gt=0, description="speech: audio per forward pass, null = batch_seconds")
+    head: Literal["linear", "conv"] = Field(
+        "linear",
+        description="ctc: letters from the last block, as published; conv = from a mean of all blocks and 9 frames",
+    )
     freeze_updates: Count = Field(0, description="speech: first updates that train the head alone (scaled by budget)")
     mask_ratio: Share = Field(0.65, description="speech: share of frames hidden in training, before overlaps")
     mask_length: Positive = Field(10, description="speech: frames of a hidden span")

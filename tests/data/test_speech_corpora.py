@@ -89,7 +89,7 @@ def test_librilight_takes_development_parts_from_a_librispeech_beside_it(tmp_pat
 
 
 def test_yesno_names_are_transcripts_and_every_part_begins_with_either_word(tmp_path: Path) -> None:
-    """In the order of names all held-out recordings began with YES YES, those learnt from did not: nobody could learn."""
+    """In the order of names all held-out recordings began with YES YES, and none of those learnt from did."""
     names = [f"{i:06b}" for i in range(60)]
     tones(tmp_path, *("_".join(name) + ".wav" for name in names), "readme_1.wav")
     found = scan_yesno(tmp_path)

@@ -6,8 +6,17 @@ import torch
 from torch.nn.functional import pad
 
 from data2vec.config import RunConfig, validate
-from data2vec.downstream.ctc import BLANK, CTCModel, SpecAugment, ctc_loss, finetuning_masks, log_probabilities
+from data2vec.downstream.ctc import (
+    BLANK,
+    ConvReader,
+    CTCModel,
+    SpecAugment,
+    ctc_loss,
+    finetuning_masks,
+    log_probabilities,
+)
 from data2vec.methods.build import build_encoder
+from data2vec.methods.targets import normalise
 from data2vec.nn.waveform import frame_padding, frames_of
 
 LAYERS = [(8, 10, 5), (8, 3, 2), (8, 2, 2)]
@@ -29,9 +38,9 @@ def config_for(method: str, **speech: object) -> RunConfig:
     )
 
 
-def model_for(method: str, **speech: object) -> CTCModel:
+def model_for(method: str, reader: bool = False, **speech: object) -> CTCModel:
     torch.manual_seed(0)
-    model = CTCModel(build_encoder(config_for(method, **speech)), 16, 7).eval()
+    model = CTCModel(build_encoder(config_for(method, **speech)), 16, 7, reader=reader).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -44,9 +53,10 @@ def batch() -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor | None]:
     return waveforms, together, frame_padding(torch.tensor(LENGTHS), max(LENGTHS), LAYERS)
 
 
+@pytest.mark.parametrize("reader", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_padded_batch_gives_the_logits_and_losses_of_its_members(method: str) -> None:
-    model = model_for(method)
+def test_a_padded_batch_gives_the_logits_and_losses_of_its_members(method: str, reader: bool) -> None:
+    model = model_for(method, reader)
     waveforms, together, padding = batch()
     targets, lengths = torch.tensor([[4, 5, 6], [5, 1, 1], [6, 4, 1]]), torch.tensor([3, 1, 2])
     logits = model(together, padding)
@@ -81,6 +91,29 @@ def test_frozen_convolutions_get_no_gradient_and_the_projection_does(method: str
     model(together, padding).sum().backward()
     local = dict(model.encoder.local.named_parameters())
     assert all((parameter.grad is None) == name.startswith("stack.") for name, parameter in local.items())
+
+
+def test_the_convolutional_head_learns_on_a_frozen_encoder() -> None:
+    model = model_for("data2vec2", reader=True).train()
+    _, together, padding = batch()
+    model(together, padding, frozen=True).square().sum().backward()
+    got = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert got == {name for name, _ in model.named_parameters() if not name.startswith("encoder.")}
+    assert "reader.weights" in got
+
+
+def test_the_convolutional_head_sees_nine_frames_of_the_mean_of_all_blocks() -> None:
+    torch.manual_seed(0)
+    reader = ConvReader(16, 3).eval()
+    states = [torch.randn(1, 40, 16) for _ in range(3)]
+    mean = normalise(torch.stack(states).mean(0), "instance")
+    assert torch.allclose(reader([mean] * 3, None), reader(states, None), atol=1e-4)
+    order = torch.arange(40)
+    order[[12, 30]] = order[[30, 12]]  # two frames change places, which leaves mean and variance
+    changed = (reader([state[:, order] for state in states], None) - reader(states, None)).abs().amax((0, 2))
+    near = torch.zeros(40, dtype=torch.bool)
+    near[8:17] = near[26:35] = True
+    assert changed[near].min() > 1e-3 and changed[~near].max() < 1e-5
 
 
 def test_masks_spare_padding_and_hide_whole_channels() -> None:

@@ -98,6 +98,16 @@ def test_a_frozen_encoder_stays_while_the_letters_learn(speech_run: Path, spoken
     assert after["output.bias"].abs().sum() > 0
 
 
+def test_letters_are_read_from_every_block_of_a_frozen_encoder(speech_run: Path, spoken: Path, tmp_path: Path) -> None:
+    changed = {"finetune.head": "conv", "finetune.updates": "3", "finetune.freeze_updates": "3", "task.lm": "null"}
+    assert finetune(tmp_path, speech_run, spoken, **changed) == 0
+    before = load_model(speech_run / "checkpoint" / "model.safetensors")
+    after = load_model(tmp_path / "checkpoint" / "model.safetensors")
+    assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("encoder."))
+    shares = after["reader.weights"].softmax(0)
+    assert len(shares) == 3 and len(set(shares.tolist())) == 3  # what enters the two blocks, and what they put out
+
+
 def test_from_scratch_the_convolutions_learn(speech_run: Path, spoken: Path) -> None:
     config = amend(speech_run / "config.yaml", SHORT | {"finetune.freeze_updates": "9"})
     assert _for_finetuning(config).speech.feature_grad_mult == 0
@@ -136,6 +146,7 @@ def test_the_loss_is_that_of_the_transcripts_of_the_batch(speech_run: Path, spok
         ({"task.lm": "absent.arpa"}, "no such file"),
         ({"task.data": "an4"}, "no prepared data"),
         ({"task": "classification"}, "is about vision"),
+        ({"finetune.head": "conv", "finetune.layer_drop": "0.1"}, "0 with finetune.head=conv"),
     ],
 )
 def test_mistakes_end_in_one_line(

@@ -78,6 +78,7 @@ def build(values: dict[str, Any], head: str = "none") -> tuple[RunConfig, nn.Mod
     model: nn.Module = {
         "none": lambda: build_method(config),
         "ctc": lambda: CTCModel(encoder, dim, 12),
+        "ctc-conv": lambda: CTCModel(encoder, dim, 12, reader=True),
         "recording": lambda: RecordingClassifier(config, encoder, 4),
         "sentence": lambda: SentenceClassifier(config, encoder, 3),
         "image": lambda: Classifier(config, encoder, 5),

@@ -274,6 +274,17 @@ def test_names_of_classes_go_along(tmp_path: Path) -> None:
     assert model.config.id2label[1] == "bee" and model.config.label2id["eel"] == 4
 
 
+def test_letters_read_by_convolutions_load_here_and_are_refused_by_transformers(tmp_path: Path) -> None:
+    model = save_run(tmp_path / "run", SPEECH, "ctc-conv")
+    waveforms = torch.randn(2, 4000)
+    with torch.no_grad():
+        assert torch.equal(data2vec.load(tmp_path / "run").logits(waveforms), model(waveforms))
+    with pytest.raises(UserError, match=r"finetune\.head=conv; use format=data2vec"):
+        export(tmp_path / "run", tmp_path / "out", "huggingface")
+    assert main(["export", f"run_dir={tmp_path / 'run'}", f"out={tmp_path / 'out'}", "format=data2vec"]) == 0
+    assert torch.equal(data2vec.load(tmp_path / "out").logits(waveforms), model(waveforms))
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -12,17 +12,58 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data2vec.masking import span_masks
+from data2vec.methods.targets import EPS, normalise
+from data2vec.nn.convolution import convolve_same
 from data2vec.nn.encoder import Encoder, Masks
 
 BLANK = 0
 
 
-class CTCModel(nn.Module):
-    """Encoder, dropout, and one linear layer over the letters."""
+class ConvReader(nn.Module):
+    """What letters are read from where labels are few: a learned mean of all blocks, then two convolutions.
 
-    def __init__(self, encoder: Encoder, dim: int, letters: int, dropout: float = 0.0) -> None:
+    The mean weighs what enters the first block and what each block puts out, as SUPERB does with frozen encoders (Yang
+    et al. 2021, section 3); each channel is then normalised over the frames of its recording, as targets are. The
+    convolutions see 9 frames, so that a text cannot be told from the rhythm of its whole recording.
+    """
+
+    KERNEL = 5
+
+    def __init__(self, dim: int, states: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(states))
+        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, self.KERNEL) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: list[Tensor], padding: Tensor | None) -> Tensor:
+        """`states` (B, T, D) each, padding (B, T) -> (B, T, D); padding changes nothing before it."""
+        share = self.weights.softmax(0)
+        x = torch.stack([w * state.float() for w, state in zip(share, states, strict=True)]).sum(0)
+        hidden = None if padding is None else padding.unsqueeze(-1)
+        x = _over_frames(x, hidden)
+        for conv in self.convs:
+            assert isinstance(conv, nn.Conv1d)
+            x = x if hidden is None else x.masked_fill(hidden, 0)
+            x = self.dropout(F.gelu(convolve_same(conv, x)))
+        return x
+
+
+def _over_frames(x: Tensor, hidden: Tensor | None) -> Tensor:
+    """Each channel of (B, T, D) with mean 0 and variance 1 over the frames that are not `hidden` (B, T, 1)."""
+    if hidden is None:
+        return normalise(x, "instance")
+    count = (~hidden).sum(1, keepdim=True)
+    centred = (x - x.masked_fill(hidden, 0).sum(1, keepdim=True) / count).masked_fill(hidden, 0)
+    return centred * torch.rsqrt(centred.square().sum(1, keepdim=True) / count + EPS)
+
+
+class CTCModel(nn.Module):
+    """Encoder, dropout, and one linear layer over the letters; with `reader` convolutions between them."""
+
+    def __init__(self, encoder: Encoder, dim: int, letters: int, dropout: float = 0.0, reader: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
+        self.reader = ConvReader(dim, 1 + len(encoder.trunk.blocks), dropout) if reader else None
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dim, letters)
         nn.init.xavier_uniform_(self.output.weight)
@@ -36,8 +77,11 @@ class CTCModel(nn.Module):
         A `frozen` encoder gets no gradient; its masks and dropouts stay (P-C3).
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            x = self.encoder(waveforms, padding, masks).x
-        return self.output(self.dropout(x))
+            if self.reader is None:
+                x = self.encoder(waveforms, padding, masks).x
+            else:
+                states = self.encoder.states(waveforms, padding, masks)
+        return self.output(self.dropout(x) if self.reader is None else self.reader(states, padding))
 
 
 def log_probabilities(logits: Tensor, padding: Tensor | None) -> Tensor:

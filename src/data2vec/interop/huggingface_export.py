@@ -57,6 +57,8 @@ def to_huggingface(
     kind, task = model_type(config), task_of(tensors, config)
     if task not in CLASSES[kind]:
         raise UserError(f"transformers has no {kind} with a head for {task}; use format=data2vec")
+    if "reader.weights" in tensors:
+        raise UserError(f"transformers has no {kind} that reads letters by finetune.head=conv; use format=data2vec")
     values = {"data2vec-text": _text, "data2vec-vision": _image, "vit_mae": _mae}.get(kind, _speech)(config, task)
     content = {"model_type": kind, "architectures": [CLASSES[kind][task]], "dtype": "float32", **values}
     if task in ("sentence", "image"):

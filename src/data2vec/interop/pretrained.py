@@ -39,7 +39,7 @@ def build_model(config: RunConfig, tensors: Mapping[str, Tensor]) -> nn.Module:
     encoder, dim = build_encoder(config), config.model.dim
     match task_of(tensors, config):
         case "ctc":
-            return CTCModel(encoder, dim, len(tensors["output.weight"]))
+            return CTCModel(encoder, dim, len(tensors["output.weight"]), reader="reader.weights" in tensors)
         case "recording":
             return RecordingClassifier(config, encoder, len(tensors["output.weight"]))
         case "sentence":

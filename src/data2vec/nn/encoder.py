@@ -240,6 +240,12 @@ class Encoder(nn.Module):
         assert self.local is not None and self.context is not None
         return self.run_trunk(self.context(self.local(inputs), padding, masks), feature)
 
+    def states(self, inputs: Tensor, padding: Tensor | None = None, masks: Masks | None = None) -> list[Tensor]:
+        """What enters the first block and what every block puts out, (R, V, D) each, without extra tokens."""
+        assert self.local is not None and self.context is not None
+        tokens = self.context(self.local(inputs), padding, masks)
+        return [tokens.x[:, self.extra_tokens :], *self.run_trunk(tokens, "end").features]
+
     def run_trunk(self, tokens: Tokens, feature: Feature | None = None) -> EncoderOutput:
         """Run the trunk on prepared tokens and take the extra tokens off."""
         x, features = self.trunk(tokens.x, tokens.bias, feature)
