@@ -415,7 +415,7 @@ class FinetuneConfig(Section):
     micro_seconds: float | None = Field(None, gt=0, description="speech: audio per forward pass, null = batch_seconds")
     head: Literal["linear", "conv"] = Field(
         "linear",
-        description="ctc: letters from the last block, as published; conv = from a mean of all blocks and 9 frames",
+        description="ctc: linear = from the last block, as published; conv = from a mean of all blocks, 9 frames wide",
     )
     freeze_updates: Count = Field(0, description="speech: first updates that train the head alone (scaled by budget)")
     mask_ratio: Share = Field(0.65, description="speech: share of frames hidden in training, before overlaps")
