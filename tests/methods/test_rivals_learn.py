@@ -71,10 +71,10 @@ def accuracy(encoder: torch.nn.Module, config: RunConfig) -> float:
 @pytest.mark.parametrize(
     ("method", "updates", "lr", "loss", "margin"),
     [
-        # measured with random weights and after training: 52 and 73, 53 and 63, 52 and 57, 53 and 68, 67 and 78 %
+        # measured with random weights and after training: 52 and 73, 53 and 63, 52 and 59, 53 and 68, 67 and 78 %
         pytest.param("mae", 1000, 5e-3, 0.5, 10, marks=pytest.mark.slow),
         pytest.param("maskfeat", 1000, 5e-3, 0.9, 4, marks=pytest.mark.slow),
-        pytest.param("byol", 400, 5e-3, 0.6, 1, marks=pytest.mark.slow),
+        pytest.param("byol", 800, 2e-3, 0.6, 3, marks=pytest.mark.slow),
         pytest.param("dino", 60, 3e-3, 0.95, 6),
         pytest.param("simmim", 1500, 1e-2, 0.6, 5, marks=pytest.mark.slow),
     ],
