@@ -136,12 +136,15 @@ def test_the_same_command_continues_after_kill_9_of_snakemake(project: Any) -> N
 
 def test_gpu_runs_do_not_share_a_card(project: Any) -> None:
     (project.path / "step_seconds").write_text("0.1")
-    targets = [f"results/mini/vision/k_layers--{k}/seed0/metrics.json" for k in (1, 2, 4)]
+    runs = ("data2vec2", "mae", "k_layers--1")  # also those whose times are compared
+    targets = [f"results/mini/vision/{run}/seed0/metrics.json" for run in runs]
     done = project.snakemake("--cores", "4", *targets, CUDA_VISIBLE_DEVICES="6,7", TMPDIR=str(project.path))
     assert done.returncode == 0, done.stdout
     logs = [(project.path / t).with_name("pretrain.log").read_text() for t in targets]
     cards = [log.split("device ")[1].split()[0] for log in logs]
     assert set(cards) == {"6", "7"}, cards  # two at a time, each on its own card
+    first, second = (json.loads((project.path / t).with_name("provenance.json").read_text()) for t in targets[:2])
+    assert max(first["began"], second["began"]) < min(first["ended"], second["ended"])
     assert "waiting for" not in done.stdout
 
 
@@ -154,6 +157,7 @@ def test_runs_whose_times_are_compared_do_not_share_the_machine(
     targets = [f"results/embedded/vision/{run}/seed0/provenance.json" for run in runs]
     done = project.snakemake("--cores", "4", *targets, *words)
     assert done.returncode == 0, done.stdout
+    assert ("timed_vision=4" in done.stdout) == alone  # says why cores are idle, and how to use them
     times = [json.loads((project.path / target).read_text()) for target in targets]
     (first, second), points = sorted(times[:2], key=lambda t: float(t["began"])), times[2:]
     assert (first["ended"] <= second["began"]) == alone, (first, second)

@@ -70,10 +70,10 @@ if IS_LOCAL and "gpu" not in workflow.global_resources.keys():
     # cut down to them (the trainer then accumulates to the same batch); `--resources gpu=N` still overrides.
     workflow.register_resource("gpu", max(1, GPUS))
 if IS_LOCAL:
-    # Methods whose times are compared are trained one after the other; on a cluster each has a machine of its own.
+    # Methods whose times are compared do not share cores or a card; on a cluster each has a machine of its own.
     # `--resources timed_vision=4` gives that up for the sake of speed.
     for name in set(SHARES.values()) - set(workflow.global_resources.keys()):
-        workflow.register_resource(name, 1)
+        workflow.register_resource(name, max(1, GPUS))
 
 # Every command runs through data2vec.job, which writes the log, hands out GPUs and ends with Snakemake.
 shell.prefix(
@@ -98,8 +98,8 @@ def told(ask):
     return ask
 
 
-def partial(ask, *arguments):
-    """`functools.partial`, with its signature."""
+def bind(ask, *arguments):
+    """`functools.partial`, with its signature (no name of its own: Snakemake would use ours for its)."""
     return told(functools.partial(ask, *arguments))
 
 

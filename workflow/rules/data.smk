@@ -12,11 +12,11 @@ rule prepare:
         "results/logs/prepare-{dataset}.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "prepare")
+    threads: bind(job_threads, "prepare")
     resources:
         gpu=0,
-        mem_mb=partial(job_memory, "prepare"),
-        runtime=partial(job_runtime, "prepare"),
+        mem_mb=bind(job_memory, "prepare"),
+        runtime=bind(job_runtime, "prepare"),
     message:
         "Preparing the data set {wildcards.dataset} (log: {log})"
     shell:

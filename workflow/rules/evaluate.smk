@@ -4,8 +4,8 @@
 rule probe:
     input:
         data=probe_data,
-        config=partial(start_config, "probe"),
-        weights=partial(start_weights, "probe"),
+        config=bind(start_config, "probe"),
+        weights=bind(start_weights, "probe"),
     output:
         f"{RUN}/probe/metrics.json",
     params:
@@ -20,11 +20,11 @@ rule probe:
     localrule: answer(PLAN.scale, SETTINGS.scale).resources["probe"].gpus == 0
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "probe")
+    threads: bind(job_threads, "probe")
     resources:
-        gpu=partial(job_gpus, "probe"),
-        mem_mb=partial(job_memory, "probe"),
-        runtime=partial(job_runtime, "probe"),
+        gpu=bind(job_gpus, "probe"),
+        mem_mb=bind(job_memory, "probe"),
+        runtime=bind(job_runtime, "probe"),
     message:
         "Probing {wildcards.run} ({wildcards.modality}, {wildcards.scale}, seed {wildcards.seed}; log: {log})"
     shell:

@@ -2,8 +2,8 @@
 rule finetune:
     input:
         data=task_data,
-        config=partial(start_config, "finetune"),
-        weights=partial(start_weights, "finetune"),
+        config=bind(start_config, "finetune"),
+        weights=bind(start_weights, "finetune"),
     output:
         config=f"{RUN}/finetune/{{task}}/config.yaml",
         provenance=f"{RUN}/finetune/{{task}}/provenance.json",
@@ -23,12 +23,12 @@ rule finetune:
         f"{RUN}/finetune-{{task}}.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "finetune")
+    threads: bind(job_threads, "finetune")
     resources:
-        gpu=partial(job_gpus, "finetune"),
-        nodes=partial(job_nodes, "finetune"),
-        mem_mb=partial(job_memory, "finetune"),
-        runtime=partial(job_runtime, "finetune"),
+        gpu=bind(job_gpus, "finetune"),
+        nodes=bind(job_nodes, "finetune"),
+        mem_mb=bind(job_memory, "finetune"),
+        runtime=bind(job_runtime, "finetune"),
     message:
         "Fine-tuning {wildcards.run} on {wildcards.task} ({wildcards.scale}, seed {wildcards.seed}; log: {log})"
     shell:

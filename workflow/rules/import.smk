@@ -17,11 +17,11 @@ rule import_checkpoint:
         "results/logs/import-{checkpoint}.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "prepare")
+    threads: bind(job_threads, "prepare")
     resources:
         gpu=0,
-        mem_mb=partial(job_memory, "prepare"),
-        runtime=partial(job_runtime, "prepare"),
+        mem_mb=bind(job_memory, "prepare"),
+        runtime=bind(job_runtime, "prepare"),
     message:
         "Importing {wildcards.checkpoint} from {input.file} (log: {log})"
     shell:

@@ -31,11 +31,11 @@ for name, paper in PAPERS.items():
             f"results/logs/paper-{name}.benchmark.tsv"
         conda:
             "../../environment.yml"
-        threads: partial(job_threads, "report")
+        threads: bind(job_threads, "report")
         resources:
             gpu=0,
-            mem_mb=partial(job_memory, "report"),
-            runtime=partial(job_runtime, "report"),
+            mem_mb=bind(job_memory, "report"),
+            runtime=bind(job_runtime, "report"),
         message:
             "Writing {output[0]} (log: {log})"
         shell:

@@ -16,8 +16,8 @@ rule plan:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=partial(job_memory, "report"),
-        runtime=partial(job_runtime, "report"),
+        mem_mb=bind(job_memory, "report"),
+        runtime=bind(job_runtime, "report"),
     message:
         "Estimating what every job costs: {output}"
     shell:

@@ -21,13 +21,13 @@ rule pretrain:
         f"{RUN}/pretrain.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "pretrain")
+    threads: bind(job_threads, "pretrain")
     resources:
-        **{name: partial(job_share, modality) for modality, name in SHARES.items()},
-        gpu=partial(job_gpus, "pretrain"),
-        nodes=partial(job_nodes, "pretrain"),
-        mem_mb=partial(job_memory, "pretrain"),
-        runtime=partial(job_runtime, "pretrain"),
+        **{name: bind(job_share, modality) for modality, name in SHARES.items()},
+        gpu=bind(job_gpus, "pretrain"),
+        nodes=bind(job_nodes, "pretrain"),
+        mem_mb=bind(job_memory, "pretrain"),
+        runtime=bind(job_runtime, "pretrain"),
     message:
         "Pre-training {wildcards.run} ({wildcards.modality}, {wildcards.scale}, seed {wildcards.seed}; log: {log})"
     shell:

@@ -47,11 +47,11 @@ rule report:
         "results/logs/report.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: partial(job_threads, "report")
+    threads: bind(job_threads, "report")
     resources:
         gpu=0,
-        mem_mb=partial(job_memory, "report"),
-        runtime=partial(job_runtime, "report"),
+        mem_mb=bind(job_memory, "report"),
+        runtime=bind(job_runtime, "report"),
     message:
         "Writing tables, figures and {output.page} (log: {log})"
     shell:
