@@ -28,6 +28,7 @@ STAGE_OF = {
     "loss": "pretrain",
     "target_var": "pretrain",
     "pred_var": "pretrain",
+    "position_var": "pretrain",
 }
 TASK_METRICS = (
     *("finetune_top1", "wer", "cer", "wer_lm", "map"),

@@ -8,7 +8,7 @@ from data2vec.config import RunConfig, validate
 from data2vec.masking import sample_image_masks
 from data2vec.methods.build import build_method
 from data2vec.methods.step import Batch
-from data2vec.methods.targets import build_targets, masked_moments
+from data2vec.methods.targets import build_targets, masked_moments, position_moments
 from data2vec.nn.encoder import Masks
 
 METHODS = ("data2vec", "data2vec2")
@@ -163,6 +163,24 @@ def test_collapse_monitor_is_near_zero_for_constant_predictions() -> None:
     assert masked_moments(torch.ones(4, 9, 8), is_masked).spread().item() == pytest.approx(1e-3, rel=1e-3)
     y = torch.randn(4, 9, 8)
     assert masked_moments(y, is_masked).spread().item() == pytest.approx(y[is_masked].std(0).mean().item(), rel=1e-3)
+
+
+def test_position_monitor_tells_targets_of_the_position_from_targets_of_the_input() -> None:
+    own, place = torch.randn(8, 50, 16), torch.randn(50, 16)
+    everywhere = torch.ones(8, 50, dtype=torch.bool)
+
+    def share(y: torch.Tensor, padding: torch.Tensor | None = None) -> float:
+        whole = masked_moments(y, everywhere if padding is None else ~padding)
+        return float(position_moments(y, padding).spread() / whole.spread())
+
+    assert share(own) < 0.15
+    assert share(place.expand(8, -1, -1)) == pytest.approx(1.0, abs=0.02)
+    assert share(own + place) == pytest.approx(0.5**0.5, abs=0.06)
+    # what stands in padding counts for nothing, nor does a position that only one sample has
+    padding = torch.arange(50) >= torch.tensor([50, 45, 45, 40, 40, 40, 30, 30])[:, None]
+    wild = torch.where(padding[..., None], 1000.0, own + place)
+    assert share(wild, padding) == pytest.approx(0.5**0.5, abs=0.08)
+    assert position_moments(own[:1]).spread().item() == pytest.approx(1e-3, rel=1e-3)  # one sample cannot tell
 
 
 def test_padding_beyond_a_window_leaves_every_output_a_number() -> None:

@@ -127,6 +127,7 @@ def write_run(
     )
     rows = [row("loss", 0.21, ""), row("target_var", 0.9, ""), row("pred_var", 0.6, "")]
     if method.startswith("data2vec"):
+        rows.append(row("position_var", 0.2 + jitter(seed) / 100, ""))
         rows += [row(f"effective_rank_{block}", 8.0 * block + jitter(seed), "") for block in (1, 2)]
     if experiment == "main":
         rows.append(row("update_flops", 3e9 if method == "data2vec" else 2e9, "FLOP"))

@@ -119,11 +119,11 @@ def test_cost_and_signs_of_collapse_are_those_of_the_results(whole, results, mod
         row = collapse[method_label(method)]
         agree(row["targets' spread"], wide.loc[method, "target_var"])
         agree(row["predictions' spread"], wide.loc[method, "pred_var"])
-        for block in (1, 2):
-            rank = wide.loc[method, f"effective_rank_{block}"]
-            assert (row[f"rank {block}"] == "") == np.isnan(rank)
-            if not np.isnan(rank):
-                agree(row[f"rank {block}"], rank)
+        names = {"position_var": "of the position alone"} | {f"effective_rank_{b}": f"rank {b}" for b in (1, 2)}
+        for metric, name in names.items():  # of data2vec only
+            assert (row[name] == "") == np.isnan(wide.loc[method, metric])
+            if row[name]:
+                agree(row[name], wide.loc[method, metric])
         agree(cost[method_label(method)]["s per run"], seconds[method])
     points = read(whole, f"collapse_experiments_{modality}")
     assert {row["run"] for row in points} == {f"top_k: {value}" for value in results.query(
@@ -135,7 +135,7 @@ def test_signs_of_collapse_stand_on_the_page_unfolded(whole):
     for modality in MODALITIES:
         before = page[: page.index(f"tables/collapse_{modality}.md")]
         assert before.count("<details") == before.count("</details>")
-    for words in ("targets&#x27; spread", "predictions&#x27; spread", "rank 1", "rank 2"):
+    for words in ("targets&#x27; spread", "predictions&#x27; spread", "of the position alone", "rank 1", "rank 2"):
         assert words in page
 
 

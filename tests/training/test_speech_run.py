@@ -62,12 +62,27 @@ def weights(run_dir: Path) -> bytes:
     return b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
 
 
+@pytest.mark.parametrize(("limit", "warnings"), [(0.0, 1), (0.99, 0)])
+def test_targets_that_depend_on_the_position_alone_are_reported_once(
+    limit: float,
+    warnings: int,
+    speech_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("data2vec.training.pretrain.SHARED_MAX", limit)
+    assert pretrain(tmp_path, speech_data, "data2vec2", **{"train.updates": "6", "train.log_every": "1"}) == 0
+    assert caplog.text.count("the targets depend on the position") == warnings
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_leaves_its_files(method: str, speech_data: Path, tmp_path: Path) -> None:
     assert pretrain(tmp_path, speech_data, method) == 0
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["update"] for line in lines] == [1, 2, 4]
     assert all(np.isfinite([line["loss"], line["target_var"], line["pred_var"]]).all() for line in lines)
+    assert all(line["position_var"] < line["target_var"] for line in lines if method.startswith("data2vec"))
     assert 0 < lines[-1]["masked_share"] < 1
     with np.load(tmp_path / "masked.npz") as arrays:
         rows, frames = arrays["is_masked"].shape

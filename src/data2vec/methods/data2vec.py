@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from data2vec.config import RunConfig
 from data2vec.methods.step import Batch, Monitors, StepOutput
-from data2vec.methods.targets import build_targets, loss_scale, masked_moments, regression_loss
+from data2vec.methods.targets import build_targets, loss_scale, masked_moments, position_moments, regression_loss
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.encoder import Encoder
 
@@ -40,7 +40,11 @@ class Data2Vec(nn.Module):
         total = loss.sum() * loss_scale(self.loss.scale, pred.shape[-1])
         monitors: Monitors = {}
         if monitor:
-            monitors = {"pred_var": masked_moments(pred, is_masked), "target_var": masked_moments(target, is_masked)}
+            monitors = {
+                "pred_var": masked_moments(pred, is_masked),
+                "target_var": masked_moments(target, is_masked),
+                "position_var": position_moments(target, padding),
+            }
         return StepOutput({"regression": total}, is_masked.sum(), pred, target, monitors)
 
     @torch.no_grad()

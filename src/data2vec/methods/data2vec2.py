@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from data2vec.config import RunConfig
 from data2vec.methods.step import Batch, Monitors, StepOutput
-from data2vec.methods.targets import build_targets, loss_scale, masked_moments, regression_loss
+from data2vec.methods.targets import build_targets, loss_scale, masked_moments, position_moments, regression_loss
 from data2vec.methods.teacher import Teacher
 from data2vec.nn.decoder import ConvDecoder, masked_noise, scatter_visible
 from data2vec.nn.encoder import Encoder, EncoderOutput
@@ -61,6 +61,7 @@ class Data2Vec2(nn.Module):
             monitors = {
                 "pred_var": masked_moments(pred, is_masked),
                 "target_var": masked_moments(repeated, is_masked),
+                "position_var": position_moments(target, batch.padding),
             }
         return StepOutput(terms, sample_size, pred, target, monitors)
 

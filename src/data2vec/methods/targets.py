@@ -91,3 +91,20 @@ def masked_moments(y: Tensor, is_masked: Tensor) -> Moments:
     """Of the hidden positions `is_masked` (R, T) of `y` (R, T, D)."""
     hidden = y[is_masked].double()
     return Moments(is_masked.sum().double(), hidden.sum(0), hidden.square().sum(0))
+
+
+@torch.no_grad()
+def position_moments(y: Tensor, padding: Tensor | None = None) -> Moments:
+    """Of what each position of `y` (B, T, D) has in common over samples, without chance: what depends on no input.
+
+    Its spread is that of `y` where a teacher ignores its input, and near 0 where nothing depends on the position alone.
+    Positions that are not `padding` (B, T) in fewer than two samples do not count.
+    """
+    there = torch.ones(y.shape[:2], device=y.device) if padding is None else ~padding
+    there = there.double().unsqueeze(-1)
+    count = there.sum(0)
+    mean = (y * there).sum(0) / count.clamp(min=1)
+    chance = ((y - mean).square() * there).sum(0) / ((count - 1) * count).clamp(min=1)  # what a mean varies by itself
+    shared = count >= 2
+    number = shared.sum().double().clamp(min=2)
+    return Moments(number, (mean * shared).sum(0), ((mean.square() - chance) * shared).sum(0))

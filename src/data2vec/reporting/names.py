@@ -43,6 +43,7 @@ METRICS = {
     "loss": "training loss",
     "target_var": "variance of the targets",
     "pred_var": "variance of the predictions",
+    "position_var": "variance of the targets by position alone",
 }
 # Probes first: they are the cheapest to repeat and the ones with two controls.
 METRIC_ORDER = ("linear_top1", "knn_top1", "finetune_top1", "glue_avg", "wer", "wer_lm", "cer", "accuracy", "map")

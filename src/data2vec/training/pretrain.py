@@ -34,6 +34,8 @@ from data2vec.training.units import set_units
 
 log = logging.getLogger(__name__)
 
+# Of the targets' spread: more, and they are the same whatever the input is. Healthy runs stayed below 0.8.
+SHARED_MAX = 0.9
 LABELS = ("scale", "experiment", "variant", "data_dir", "probe", "task", "finetune")  # do not change a training run
 
 
@@ -93,7 +95,8 @@ def _pretrain(config: RunConfig, folder: RunFolder, together: Processes) -> None
     last = json.loads(folder.log.read_text().splitlines()[-1])
     rows = [
         {"metric": name, "value": last[name], "unit": "", "dataset": config.data.name}
-        for name in ("loss", "target_var", "pred_var")
+        for name in ("loss", "target_var", "pred_var", "position_var")
+        if name in last
     ]
     if config.method.startswith("data2vec"):
         with device.autocast():
@@ -156,7 +159,19 @@ def _plan(
         method.update_teacher(decay)
         return {"ema_decay": decay}
 
+    alike: list[int] = []
+
     def at_log(update: int, record: dict[str, Any]) -> dict[str, Any]:
+        if record.get("position_var", 0.0) > SHARED_MAX * record["target_var"]:
+            alike.append(update)
+            if len(alike) == 3:
+                log.warning(
+                    "the targets depend on the position and hardly on the input any more (position_var %.2f, "
+                    "target_var %.2f): lower optim.lr or, in speech, speech.pos_conv_width "
+                    "(docs/method.md, reading the curves)",
+                    record["position_var"],
+                    record["target_var"],
+                )
         if update > 5000:
             for name, floor in zip(("target_var", "pred_var"), t.variance_floor, strict=True):
                 if record[name] < floor:
