@@ -19,9 +19,9 @@ def test_results_csv_has_the_agreed_columns(built):
 
 def test_each_measurement_is_one_row(built):
     frame = built.frame()
-    # 2 methods x 3 seeds x (3 monitors + 2 ranks + 1 cost + 3 scores); 2 probed controls x 3 seeds x 2 scores;
-    # scratch x 3 seeds; 4 values x 3 seeds x (3 monitors + 2 ranks + 1 score)
-    assert len(frame) == 2 * 3 * 9 + 2 * 3 * 2 + 3 + 4 * 3 * 6
+    # 2 methods x 3 seeds x (4 monitors + 2 ranks + 1 cost + 3 scores); 2 probed controls x 3 seeds x 2 scores;
+    # scratch x 3 seeds; 4 values x 3 seeds x (4 monitors + 2 ranks + 1 score)
+    assert len(frame) == 2 * 3 * 10 + 2 * 3 * 2 + 3 + 4 * 3 * 7
     main = frame.query("experiment == 'main' and method == 'data2vec2'")
     row = main.query("seed == 1 and metric == 'linear_top1'")
     assert row.iloc[0].to_dict() == {
@@ -88,7 +88,7 @@ def test_a_broken_metrics_file_is_named_and_the_rest_is_read(place, content):
     (place.vision / "data2vec" / "seed1" / "probe" / "metrics.json").write_text(content)
     found = collect(place.root / "results")
     assert any(issue.kind == "unreadable" and "data2vec/seed1/probe" in issue.what for issue in found.issues)
-    assert len(found.frame) == 2 * 3 * 9 + 2 * 3 * 2 + 3 + 4 * 3 * 6 - 2
+    assert len(found.frame) == 2 * 3 * 10 + 2 * 3 * 2 + 3 + 4 * 3 * 7 - 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "high", True])

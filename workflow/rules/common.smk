@@ -75,6 +75,19 @@ if IS_LOCAL:
     for name in set(SHARES.values()) - set(workflow.global_resources.keys()):
         workflow.register_resource(name, max(1, GPUS))
 
+
+onstart:
+    alone = (
+        [SHARES[modality] for modality in targets.chosen_modalities(PLAN, SETTINGS)] if IS_LOCAL else []
+    )
+    alone = [name for name in alone if workflow.global_resources[name].value == 1]
+    if 0 < len(alone) < workflow.cores:
+        sys.stderr.write(
+            "Main runs of one modality go one after the other, so that their times can be compared; "
+            f"--resources {' '.join(f'{name}={workflow.cores}' for name in alone)} gives that up.\n"
+        )
+
+
 # Every command runs through data2vec.job, which writes the log, hands out GPUs and ends with Snakemake.
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(SOURCE))}; "
