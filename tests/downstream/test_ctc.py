@@ -102,6 +102,18 @@ def test_the_convolutional_head_learns_on_a_frozen_encoder() -> None:
     assert "reader.weights" in got
 
 
+def test_behind_the_convolutional_head_all_letters_begin_equally_likely_on_every_frame() -> None:
+    torch.manual_seed(0)
+    _, together, padding = batch()
+    starts = {reader: CTCModel(build_encoder(config_for("data2vec")), 16, 7, reader=reader) for reader in (True, False)}
+    logits = {reader: model(together, padding) for reader, model in starts.items()}
+    assert not logits[True].any() and logits[False].std() > 0.1
+    targets, lengths = torch.tensor([[4, 5, 6], [5, 1, 1], [6, 4, 1]]), torch.tensor([3, 1, 2])
+    ctc_loss(logits[True], padding, targets, lengths).backward()
+    grad = starts[True].output.weight.grad
+    assert grad is not None and grad.any()  # so it leaves that start with the first update
+
+
 def test_the_convolutional_head_sees_nine_frames_of_the_mean_of_all_blocks() -> None:
     torch.manual_seed(0)
     reader = ConvReader(16, 3).eval()

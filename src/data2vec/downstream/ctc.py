@@ -67,7 +67,10 @@ class CTCModel(nn.Module):
         self.reader = ConvReader(dim, 1 + len(encoder.trunk.blocks), dropout) if reader else None
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dim, letters)
-        nn.init.xavier_uniform_(self.output.weight)
+        # Behind a reader all letters begin equally likely on every frame. Random first weights put some letters on frames
+        # by chance, and with few labels that chance decides whether the right frames are found (docs/method.md).
+        start = nn.init.zeros_ if reader else nn.init.xavier_uniform_
+        start(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def forward(
