@@ -417,6 +417,9 @@ class FinetuneConfig(Section):
         "linear",
         description="ctc: linear = from the last block, as published; conv = from a mean of all blocks, 9 frames wide",
     )
+    head_init_scale: NonNegative = Field(
+        1.0, description="ctc: factor of the output layer's first weights; 0 = every letter equally likely"
+    )
     freeze_updates: Count = Field(0, description="speech: first updates that train the head alone (scaled by budget)")
     mask_ratio: Share = Field(0.65, description="speech: share of frames hidden in training, before overlaps")
     mask_length: Positive = Field(10, description="speech: frames of a hidden span")

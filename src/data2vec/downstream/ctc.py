@@ -59,18 +59,29 @@ def _over_frames(x: Tensor, hidden: Tensor | None) -> Tensor:
 
 
 class CTCModel(nn.Module):
-    """Encoder, dropout, and one linear layer over the letters; with `reader` convolutions between them."""
+    """Encoder, dropout, and one linear layer over the letters; with `reader` convolutions between them.
 
-    def __init__(self, encoder: Encoder, dim: int, letters: int, dropout: float = 0.0, reader: bool = False) -> None:
+    `init_scale` multiplies the linear layer's first weights. With 0 every letter begins equally likely on every frame;
+    random weights put some letters on some frames by chance, which with few labels decides what is learned
+    (docs/method.md).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        dim: int,
+        letters: int,
+        dropout: float = 0.0,
+        reader: bool = False,
+        init_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.reader = ConvReader(dim, 1 + len(encoder.trunk.blocks), dropout) if reader else None
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dim, letters)
-        # Behind a reader all letters begin equally likely on every frame. Random first weights put some letters on frames
-        # by chance, and with few labels that chance decides whether the right frames are found (docs/method.md).
-        start = nn.init.zeros_ if reader else nn.init.xavier_uniform_
-        start(self.output.weight)
+        nn.init.xavier_uniform_(self.output.weight)
+        self.output.weight.data.mul_(init_scale)
         nn.init.zeros_(self.output.bias)
 
     def forward(

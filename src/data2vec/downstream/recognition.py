@@ -71,7 +71,8 @@ class Recogniser:
         self.targets = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
         self.target_lengths = torch.tensor([len(code) for code in codes])
         encoder = start_encoder(config, init_run)
-        self.model = CTCModel(encoder, config.model.dim, len(self.letters), ft.final_dropout, ft.head == "conv")
+        head = (ft.final_dropout, ft.head == "conv", ft.head_init_scale)
+        self.model = CTCModel(encoder, config.model.dim, len(self.letters), *head)
         self.model.to(device.torch)
         self.batches = SpeechBatches(config, self.train, device)
         self.arpa = ""  # the language model, once it is estimated
