@@ -71,8 +71,8 @@ class Recogniser:
         self.targets = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
         self.target_lengths = torch.tensor([len(code) for code in codes])
         encoder = start_encoder(config, init_run)
-        head = (ft.final_dropout, ft.head == "conv", ft.head_init_scale)
-        self.model = CTCModel(encoder, config.model.dim, len(self.letters), *head)
+        reader, scale = ft.head == "conv", ft.head_init_scale
+        self.model = CTCModel(encoder, config.model.dim, len(self.letters), ft.final_dropout, reader, scale)
         self.model.to(device.torch)
         self.batches = SpeechBatches(config, self.train, device)
         self.arpa = ""  # the language model, once it is estimated
