@@ -17,6 +17,7 @@ from data2vec.errors import UserError
 log = logging.getLogger(__name__)
 Words = dict[str, str]
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # What torch and safetensors say of a full disk, in errors that are no OSError.
 DISK_IS_FULL = ("No space left on device", "PytorchStreamWriter failed writing")
 
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         return _mistake(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in DISK_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _mistake(f"{where}{error.strerror}; what was complete is kept, the same command continues")
