@@ -122,8 +122,9 @@ def _evaluate(task: Task, split: str) -> Scores:
 class Best:
     """The weights that did best on the watched split, kept on disk while the run goes on.
 
-    They are those of the same updates however often the run was killed: evaluations are deterministic, and one that
-    is repeated only equals the kept one.
+    Of equal scores the later counts: a small split gives few different ones, and the later weights have learned longer
+    at a lower rate. They are those of the same updates however often the run was killed: evaluations are deterministic,
+    and those that are repeated come in the same order.
     """
 
     def __init__(self, folder: RunFolder, task: Task, identity: str) -> None:
@@ -131,11 +132,11 @@ class Best:
         self.weights, self.record = folder.checkpoint / "best.safetensors", folder.checkpoint / "best.json"
 
     def consider(self, update: int, scores: Scores) -> None:
-        """Keep the present weights if they are better than all before."""
+        """Keep the present weights if none before are better."""
         if self.task.select is None:
             return
         value, kept = scores.value(self.task.select), self._kept()
-        if kept is None or (value > kept["value"] if self.task.select_highest else value < kept["value"]):
+        if kept is None or (value >= kept["value"] if self.task.select_highest else value <= kept["value"]):
             # The record goes first and comes last: it never stands beside weights of another update.
             self.record.unlink(missing_ok=True)
             save_model(self.weights, self.task.model, {"update": str(update)})
